@@ -1,0 +1,209 @@
+"""Class index: which dataset indices belong to which class.
+
+Takes labels [N], or class_idxs (the indices of each class).
+Gives members [M] and offsets [C+1]; class c owns members[offsets[c]:offsets[c+1]], ascending.
+Knows nothing of weights, batches or randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpusampler import checks
+
+
+class ClassIndex:
+    """The members of each class, grouped, on one device.
+
+    members      [M] int32 (int64 from 2^31 samples on), ascending within a class;
+                 None where the dataset is sorted by class, so that place is index
+    offsets      [C+1] int64: class c owns members[offsets[c]:offsets[c+1]]
+    sizes        [C] int64, members of each class
+    num_classes, num_samples, device
+    """
+
+    def __init__(self, members: Tensor | None, offsets: np.ndarray, num_samples: int, device: Any):
+        self.device = checks.device(device)
+        self.host_offsets = offsets
+        self.num_samples = num_samples
+        self.members = None if members is None else members.to(self.device)
+        self.offsets = torch.from_numpy(offsets).to(self.device)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.host_offsets) - 1
+
+    @property
+    def sizes(self) -> Tensor:
+        return self.offsets.diff()
+
+    @property
+    def host_sizes(self) -> np.ndarray:
+        return np.diff(self.host_offsets)
+
+    def __repr__(self) -> str:
+        return (
+            f"ClassIndex({self.num_classes} classes, {self.num_samples} samples, "
+            f"device={str(self.device)!r})"
+        )
+
+    def to(self, device: Any) -> ClassIndex:
+        """The same index on another device; itself where it is there already."""
+        target = checks.device(device)
+        if target == self.device:
+            return self
+        return ClassIndex(self.members, self.host_offsets, self.num_samples, target)
+
+    @classmethod
+    def from_labels(
+        cls, labels: Any, num_classes: int | None = None, device: Any = None
+    ) -> ClassIndex:
+        """Group the samples of a dataset by their label.
+
+        labels       [N] whole numbers >= 0: list, NumPy array or tensor, of any integer dtype and
+                     strides, on any device. Not changed.
+        num_classes  C; None: the largest label + 1.
+        device       where the index lives; None: with the labels.
+        Raises       TypeError: labels that are no numbers. ValueError: not one-dimensional, none,
+                     negative, fractional, NaN, or num_classes and above.
+
+        >>> index = ClassIndex.from_labels([1, 0, 1, 2])
+        >>> index.sizes.tolist(), index.members.tolist()
+        ([1, 2, 1], [1, 0, 2, 3])
+        """
+        found = _whole(labels, "labels")
+        found = found.to(torch.uint8) if found.dtype == torch.bool else found
+        if found.ndim != 1 or len(found) == 0:
+            raise ValueError(
+                f"labels must be one-dimensional and not empty, not shape {tuple(found.shape)}; "
+                f"pass one class number for each sample"
+            )
+        if num_classes is not None:
+            num_classes = checks.integer("num_classes", num_classes, 1, (1 << 31) - 1)
+        low, high = (int(x) for x in torch.aminmax(found))
+        classes = high + 1 if num_classes is None else num_classes
+        if low < 0 or high >= classes:
+            raise ValueError(_label_error(found, classes, num_classes is None))
+        checks.integer("the largest label", high, 0, (1 << 31) - 2)
+        sizes, members = (_group_on_host if found.device.type == "cpu" else _group_on_device)(
+            found, classes
+        )
+        where = found.device if device is None else device
+        return cls(members, _offsets(sizes), len(found), where)
+
+    @classmethod
+    def from_class_idxs(cls, class_idxs: Sequence[Any], device: Any = None) -> ClassIndex:
+        """Take the indices of each class, as the original library does.
+
+        class_idxs   one sequence of dataset indices >= 0 for each class: lists, tuples, ranges,
+                     arrays or tensors, mixed. Not changed. Classes may overlap; an index that a
+                     class names twice is two members of it.
+        device       where the index lives; None: the CPU.
+        Raises       TypeError: an index that is no whole number. ValueError: no class, none with
+                     a member, a negative or fractional index.
+
+        >>> ClassIndex.from_class_idxs([[3, 1], range(2)]).members.tolist()
+        [1, 3, 0, 1]
+        """
+        if isinstance(class_idxs, ClassIndex):
+            return class_idxs if device is None else class_idxs.to(device)
+        parts = [_ascending(idxs, c) for c, idxs in enumerate(class_idxs)]
+        sizes = np.array([len(part) for part in parts], dtype=np.int64)
+        if sizes.sum() == 0:
+            raise ValueError(
+                f"class_idxs must hold at least one index, and all {len(parts)} classes are empty; "
+                f"pass one list of dataset indices for each class"
+            )
+        top = max(int(part[-1]) for part in parts if len(part))
+        members = np.empty(int(sizes.sum()), np.int32 if top + 1 < 1 << 31 else np.int64)
+        np.concatenate(parts, out=members, casting="same_kind")
+        sorted_by_class = top + 1 == len(members) and bool(np.all(np.diff(members) == 1))
+        held = None if sorted_by_class else torch.from_numpy(members)
+        return cls(held, _offsets(sizes), top + 1, "cpu" if device is None else device)
+
+
+def _offsets(sizes: np.ndarray) -> np.ndarray:
+    if int(sizes.max()) > checks.MAX_CLASS_SIZE:
+        c = int(sizes.argmax())
+        raise ValueError(
+            f"a class must have less than 2^31 members, but class {c} has {sizes[c]}; split it"
+        )
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _whole(values: Any, name: str) -> Tensor:
+    """The values as an integer tensor, on their device, contiguous."""
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "iufb" or array.dtype == np.longdouble:
+            raise TypeError(
+                f"{name} must be whole numbers of at most 64 bits, not {array.dtype}; pass integers"
+            )
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        values = torch.from_numpy(array if array.flags.writeable else array.copy())
+    values = values.detach()
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        values = values.to(torch.int64)
+    if values.is_complex() or values.is_quantized:
+        raise TypeError(f"{name} must be whole numbers, not {values.dtype}; pass integers")
+    if values.is_floating_point():
+        wrong = torch.nonzero(values != values.to(torch.int64))
+        if len(wrong):
+            at = tuple(wrong[0].tolist())
+            raise ValueError(
+                f"{name} must be whole numbers, but the one at {at[0] if len(at) == 1 else at} "
+                f"is {values[at].item()}; round them, or mend the data"
+            )
+        values = values.to(torch.int64)
+    return values.contiguous()
+
+
+def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
+    at = int(torch.nonzero((labels < 0) | (labels >= classes))[0])
+    rule = "labels must be >= 0" if guessed else f"labels must be in [0, {classes})"
+    return f"{rule}, but label {at} is {int(labels[at])}; renumber the classes from 0 on"
+
+
+def _group_on_host(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
+    from gpusampler import counting_sort
+
+    sizes, places, _ = counting_sort.group(labels.numpy(), classes)
+    return sizes, None if places is None else torch.from_numpy(places)
+
+
+def _group_on_device(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
+    sizes = torch.bincount(labels.to(torch.int64), minlength=classes).cpu().numpy()
+    if bool((labels[1:] >= labels[:-1]).all()):
+        return sizes, None
+    places = torch.sort(labels, stable=True).indices
+    return sizes, places.to(torch.int32) if len(labels) < 1 << 31 else places
+
+
+def _ascending(idxs: Any, c: int) -> np.ndarray:
+    """One class's indices as a sorted array; a copy where they were not."""
+    if isinstance(idxs, range):
+        idxs = np.arange(idxs.start, idxs.stop, idxs.step, dtype=np.int64)
+    if not isinstance(idxs, Tensor) and len(idxs) == 0:
+        return np.empty(0, np.int64)
+    array = _whole(idxs, f"the indices of class {c}").cpu().numpy()
+    if array.dtype == bool:
+        raise TypeError(
+            f"the indices of class {c} must be dataset indices, not a mask; pass mask.nonzero()[0]"
+        )
+    if array.ndim != 1:
+        raise ValueError(
+            f"the indices of class {c} must be one-dimensional, not shape {array.shape}; "
+            f"pass a flat list of dataset indices"
+        )
+    if len(array) and not np.all(array[1:] >= array[:-1]):
+        array = np.sort(array)
+    if len(array) and array[0] < 0:
+        raise ValueError(
+            f"dataset indices must be >= 0, but class {c} has {array[0]}; remove it or mend it"
+        )
+    return array

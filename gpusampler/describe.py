@@ -1,0 +1,35 @@
+"""Describe: a plan's counts as a table for people.
+
+Takes a title, class sizes [C], expected draws per epoch [C]. Gives text.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+MOST_ROWS = 20
+
+
+def table(title: str, sizes: np.ndarray, per_epoch: np.ndarray, n_batches: int) -> str:
+    """One line a class, the first MOST_ROWS of them, and what the rest comes to."""
+    lines = [
+        title,
+        f"{'class':>10} {'members':>12} {'share':>8} {'per batch':>11} {'per epoch':>14} "
+        f"{'epochs to see all':>18}",
+    ]
+    total = per_epoch.sum()
+    for c in range(min(len(sizes), MOST_ROWS)):
+        lines.append(_line(str(c), sizes[c], per_epoch[c], total, n_batches))
+    rest = len(sizes) - MOST_ROWS
+    if rest > 0:
+        size, draws = sizes[MOST_ROWS:].sum(), per_epoch[MOST_ROWS:].sum()
+        lines.append(_line(f"{rest} more", size, draws, total, n_batches))
+    return "\n".join(lines)
+
+
+def _line(name: str, size: int, draws: float, total: float, n_batches: int) -> str:
+    epochs = f"{size / draws:.4g}" if draws else "never"
+    return (
+        f"{name:>10} {size:>12} {draws / total:>8.4f} {draws / n_batches:>11.4g} "
+        f"{draws:>14.6g} {epochs:>18}"
+    )

@@ -1,0 +1,117 @@
+"""Factory: from class indices and alpha to a sampler, as the original library's callers do it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpusampler import checks, plan, weights
+from gpusampler.class_index import ClassIndex
+from gpusampler.sampler import (
+    StreamBatchSampler,
+    WeightedFixedBatchSampler,
+    WeightedRandomBatchSampler,
+)
+
+KINDS = ("fixed", "random")
+
+
+class SamplerFactory:
+    """Makes samplers whose batches lie between the true class mix and a uniform one.
+
+    verbose  1: print what was made, as sampler.describe() tells it.
+    """
+
+    def __init__(self, verbose: int = 0):
+        self.verbose = checks.integer("verbose", int(verbose), 0, 1 << 31)
+
+    def get(
+        self,
+        class_idxs: Any,
+        batch_size: int,
+        n_batches: int,
+        alpha: float | None = None,
+        kind: str = "fixed",
+        **options: Any,
+    ) -> StreamBatchSampler:
+        """A batch sampler for `DataLoader(dataset, batch_sampler=...)`.
+
+        class_idxs    one sequence of dataset indices a class (lists, arrays, tensors, ranges), or
+                      a ClassIndex. Not changed.
+        batch_size    B, indices in a batch.
+        n_batches     batches in an epoch.
+        alpha         0: the true class mix; 1: every class alike; between: a straight line.
+        kind          "fixed": the same class counts in every batch, each class going through all
+                      its members before any repeats. "random": drawn with replacement.
+        weights       [C] the class mix itself, in any unit, in place of alpha.
+        class_draw    of kind "random": "multinomial" | "counter", see WeightedRandomBatchSampler.
+        drop_empty    True: classes without members are left out; False: they are refused.
+        device        where batches are built; None: CUDA if there is one, else the CPU.
+        seed          any integer, modulo 2^64; the same seed gives the same batches.
+        window_bytes  the most that on_device() holds of an epoch at once, default 256 MiB.
+        Raises        ValueError, TypeError: each names the rule, the value and the repair.
+
+        >>> sampler = SamplerFactory().get([[0, 1, 2, 3], [4]], 4, 10, alpha=1, device="cpu")
+        >>> sampler.class_counts.tolist()
+        [20.0, 20.0]
+        """
+        make = self.fixed if checks.choice("kind", kind, KINDS) == "fixed" else self.random
+        return make(class_idxs, batch_size, n_batches, alpha, _stacklevel=3, **options)
+
+    def fixed(
+        self,
+        class_idxs: Any,
+        batch_size: int,
+        n_batches: int,
+        alpha: float | None = None,
+        *,
+        weights: Any = None,
+        drop_empty: bool = False,
+        _stacklevel: int = 2,
+        **options: Any,
+    ) -> WeightedFixedBatchSampler:
+        """The sampler of get(kind="fixed"). Warns StarvedClassWarning where a class with a
+        positive weight is due too little for a slot in the batch."""
+        size = checks.batch_size(batch_size)
+        index = ClassIndex.from_class_idxs(class_idxs)
+        mix = _weights(index.host_sizes, alpha, weights, drop_empty)
+        counts = plan.fixed_counts(mix, size)
+        sampler = WeightedFixedBatchSampler(counts, index, n_batches, **options)
+        plan.warn_starved(mix, counts, _stacklevel)
+        return self._told(sampler)
+
+    def random(
+        self,
+        class_idxs: Any,
+        batch_size: int,
+        n_batches: int,
+        alpha: float | None = None,
+        *,
+        weights: Any = None,
+        drop_empty: bool = False,
+        _stacklevel: int = 2,
+        **options: Any,
+    ) -> WeightedRandomBatchSampler:
+        """The sampler of get(kind="random")."""
+        checks.batch_size(batch_size)
+        index = ClassIndex.from_class_idxs(class_idxs)
+        mix = _weights(index.host_sizes, alpha, weights, drop_empty)
+        return self._told(WeightedRandomBatchSampler(mix, index, batch_size, n_batches, **options))
+
+    def _told(self, sampler: Any) -> Any:
+        if self.verbose:
+            print(sampler.describe())
+        return sampler
+
+
+def _weights(sizes: np.ndarray, alpha: Any, given: Any, drop_empty: bool) -> weights.Weights:
+    if (alpha is None) == (given is None):
+        met = "neither" if alpha is None else "both"
+        raise ValueError(
+            f"the class mix comes from alpha or from weights, and {met} was given; "
+            f"pass alpha in [0, 1], or weights of one number a class"
+        )
+    if given is not None:
+        return weights.given(given, sizes, drop_empty)
+    return weights.linear(sizes, checks.alpha(alpha), drop_empty)

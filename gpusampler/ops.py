@@ -1,0 +1,94 @@
+"""Torch custom ops: one call draws a window of batches, on the device that its output is on.
+
+Takes the tables of a plan, members, a seed and the first batch number.
+Fills out [n, B] int64. The backend is chosen by the device of the tensors: compiled loops for
+"cpu", Triton for "cuda"; neither falls back to the other. The only importer of the kernels, and
+both backends are imported on first use.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from gpusampler import random_bits
+
+_FIXED = """(Tensor(a!) out, Tensor? members, Tensor rows, Tensor rank_row, Tensor key_ends,
+    int n_keys, int smallest, int largest, int grid_a, int grid_b, int seed, int g0) -> ()"""
+_RANDOM = """(Tensor(a!) out, Tensor? members, Tensor rows, Tensor cuts, Tensor guide,
+    Tensor? classes, int steps, int seed, int g0) -> ()"""
+
+
+def _array(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else tensor.numpy()
+
+
+@custom_op("gpusampler::draw_fixed", mutates_args=("out",), device_types="cpu", schema=_FIXED)
+def draw_fixed(
+    out, members, rows, rank_row, key_ends, n_keys, smallest, largest, grid_a, grid_b, seed, g0
+):
+    """Fill out [n, B] int64 with batches g0 .. g0 + n of a fixed plan, n * B < 2^31.
+
+    members             [M] int32 | int64; None: the dataset is sorted by class
+    rows, rank_row      of plan.FixedPlan
+    key_ends, n_keys    FixedPlan.key_ends(n) and its last
+    smallest, largest   class sizes of rows
+    grid_a, grid_b      of [0, B)
+    seed                64 bits, as a signed integer
+    """
+    from gpusampler import cpu
+
+    cpu.draw_fixed(
+        out.numpy(), _array(members), rows.numpy(), (grid_a, grid_b), seed % (1 << 64), g0
+    )
+
+
+@draw_fixed.register_kernel("cuda")
+def _(out, members, rows, rank_row, key_ends, n_keys, smallest, largest, grid_a, grid_b, seed, g0):
+    from gpusampler.kernels import launch
+
+    with torch.cuda.device(out.device):
+        launch.draw_fixed(
+            out, members, rows, rank_row, key_ends, n_keys, (smallest, largest), (grid_a, grid_b),
+            seed, g0, random_bits.MEMBER, random_bits.SLOT,
+        )  # fmt: skip
+
+
+@custom_op("gpusampler::draw_random", mutates_args=("out",), device_types="cpu", schema=_RANDOM)
+def draw_random(out, members, rows, cuts, guide, classes, steps, seed, g0):
+    """Fill out [n, B] int64 with batches g0 .. g0 + n, each slot with replacement, n * B < 2^31.
+
+    members             [M] int32 | int64; None: the dataset is sorted by class
+    rows, cuts, guide   of plan.RandomPlan, the bits of cuts as int64
+    classes             [n, B] int64, the row of each slot where drawn already; None: by cuts
+    steps               RandomPlan.steps
+    seed                64 bits, as a signed integer
+    """
+    from gpusampler import cpu
+
+    cpu.draw_random(
+        out.numpy(), _array(members), rows.numpy(), cuts.numpy().view(np.uint64), guide.numpy(),
+        _array(classes), seed % (1 << 64), g0,
+    )  # fmt: skip
+
+
+@draw_random.register_kernel("cuda")
+def _(out, members, rows, cuts, guide, classes, steps, seed, g0):
+    from gpusampler.kernels import launch
+
+    with torch.cuda.device(out.device):
+        launch.draw_random(
+            out, members, rows, cuts, guide, classes, steps, seed, g0, random_bits.PICK
+        )
+
+
+@draw_fixed.register_fake
+def _(out, members, rows, rank_row, key_ends, n_keys, smallest, largest, grid_a, grid_b, seed, g0):
+    return None
+
+
+@draw_random.register_fake
+def _(out, members, rows, cuts, guide, classes, steps, seed, g0):
+    return None

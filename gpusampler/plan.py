@@ -1,0 +1,152 @@
+"""Plan: from weights to what each batch holds of each class, as the tables that are drawn from.
+
+Takes integer weights, class sizes and offsets, a batch size.
+Gives counts per batch and tables on the host, int64; only classes that are drawn have a row.
+Knows nothing of seeds, devices or batch numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+
+import numpy as np
+
+from gpusampler import random_bits
+from gpusampler.weights import Weights
+
+# Columns of FixedPlan.rows and RandomPlan.rows: the first three are the same.
+CLASS, SIZE, FIRST, COUNT, RANK, GRID_A, GRID_B, START = range(8)
+
+
+@dataclass(frozen=True)
+class FixedPlan:
+    """The same class counts in every batch.
+
+    counts      [C] int64, sum B
+    rows        [A, 8] int64, one a class with a count: CLASS id, SIZE, FIRST place in members,
+                COUNT a batch, first RANK in a batch, GRID_A x GRID_B (0 where size is small),
+                START: its draws before batch 0
+    rank_row    [B] int32: the row of each rank
+    """
+
+    counts: np.ndarray
+    rows: np.ndarray
+    rank_row: np.ndarray
+
+    @property
+    def smallest(self) -> int:
+        return int(self.rows[:, SIZE].min())
+
+    @property
+    def largest(self) -> int:
+        return int(self.rows[:, SIZE].max())
+
+    def key_ends(self, n_batches: int) -> np.ndarray:
+        """Where each row's keys end in a table of one key per (row, cycle) of a window.
+
+        [A] int64; a window of n_batches can touch so many cycles wherever it begins.
+        """
+        size, count = self.rows[:, SIZE], self.rows[:, COUNT]
+        cycles = np.where(size == 1, 1, n_batches * count // size + 2)
+        return np.cumsum(cycles)
+
+
+@dataclass(frozen=True)
+class RandomPlan:
+    """Each slot's class is drawn by itself, with replacement.
+
+    rows    [A, 3] int64: CLASS id, SIZE, FIRST place in members
+    shares  [A] float64: the probability of each row
+    cuts    [A] uint64: row i is drawn where cuts[i] <= u < cuts[i + 1], u of 64 bits
+    guide   [2^k + 1] int32: the row at the start of each of 2^k equal parts of the u axis
+    """
+
+    rows: np.ndarray
+    shares: np.ndarray
+    cuts: np.ndarray
+    guide: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        """Bisection steps that find the row within the longest part of the guide."""
+        return int(np.diff(self.guide).max()).bit_length()
+
+
+def fixed_counts(weights: Weights, batch_size: int) -> np.ndarray:
+    """Whole counts for one batch, [C] int64, sum batch_size.
+
+    Each class gets its quota batch_size * w_c / total rounded down; what is left goes to the
+    largest remainders, a tie to the lower class id.
+    Source  Hamilton's method of apportionment.
+
+    >>> from gpusampler.weights import given
+    >>> fixed_counts(given([1.3, 1.3, 1.4], np.array([5, 5, 5])), 4).tolist()
+    [1, 1, 2]
+    """
+    quotients = [divmod(batch_size * value, weights.total) for value in weights.values]
+    base = np.array([quotient for quotient, _ in quotients])[weights.which]
+    remainders = [remainder for _, remainder in quotients]
+    rank_of = {r: i for i, r in enumerate(sorted(set(remainders), reverse=True))}
+    rank = np.array([rank_of[r] for r in remainders])[weights.which]
+    extra = batch_size - int(base.sum())
+    base[np.argsort(rank, kind="stable")[:extra]] += 1
+    return base
+
+
+class StarvedClassWarning(UserWarning):
+    """A class with a positive weight has no slot in a fixed batch, and is never drawn."""
+
+
+def warn_starved(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
+    """Name the classes (at most 10) that are due less than the one slot they do not get."""
+    starved = np.flatnonzero(weights.positive() & (counts == 0))
+    if len(starved) == 0:
+        return
+    named = ", ".join(map(str, starved[:10].tolist()))
+    more = f" and {len(starved) - 10} more" if len(starved) > 10 else ""
+    warnings.warn(
+        f"every batch leaves out {len(starved)} of {len(counts)} classes: {named}{more}; "
+        f"a batch of {int(counts.sum())} is too small to give each a slot by its weight. "
+        f"Use a larger batch_size, a larger alpha, or kind='random'",
+        StarvedClassWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def fixed_plan(counts: np.ndarray, sizes: np.ndarray, offsets: np.ndarray) -> FixedPlan:
+    """Tables for the given counts per batch. Every class with a count must have members."""
+    drawn = np.flatnonzero(counts)
+    rows = np.zeros((len(drawn), 8), dtype=np.int64)
+    rows[:, CLASS], rows[:, SIZE], rows[:, FIRST] = drawn, sizes[drawn], offsets[drawn]
+    rows[:, COUNT] = counts[drawn]
+    rows[:, RANK] = np.cumsum(counts[drawn]) - counts[drawn]
+    distinct, which = np.unique(rows[:, SIZE], return_inverse=True)
+    rows[:, GRID_A : GRID_B + 1] = np.array([grid_or_none(n) for n in distinct.tolist()])[which]
+    rank_row = np.repeat(np.arange(len(drawn), dtype=np.int32), counts[drawn])
+    return FixedPlan(counts, rows, rank_row)
+
+
+def random_plan(weights: Weights, sizes: np.ndarray, offsets: np.ndarray) -> RandomPlan:
+    """Tables for drawing each slot's class with probability w_c / total."""
+    drawn = np.flatnonzero(weights.positive())
+    rows = np.stack([drawn, sizes[drawn], offsets[drawn]], axis=1).astype(np.int64)
+    values = [weights.values[i] for i in weights.which[drawn].tolist()]
+    below = accumulate(values[:-1], initial=0)
+    cuts = np.array([(w << 64) // weights.total for w in below], dtype=np.uint64)
+    return RandomPlan(rows, weights.shares()[drawn], cuts, _guide(cuts))
+
+
+def _guide(cuts: np.ndarray) -> np.ndarray:
+    bits = min(24, (4 * len(cuts)).bit_length())
+    starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
+    rows = np.searchsorted(cuts, starts, side="right") - 1
+    return np.append(rows, len(cuts) - 1).astype(np.int32)
+
+
+@lru_cache(maxsize=1 << 16)
+def grid_or_none(n: int) -> tuple[int, int]:
+    """The permutation grid of [0, n), or (0, 0) where n is small enough to be ranked."""
+    return random_bits.grid(n) if n >= random_bits.RANK_BELOW else (0, 0)

@@ -1,0 +1,332 @@
+"""Samplers: the stateful face. Batches as a stream, epoch after epoch.
+
+Takes a class index, a plan and a seed.
+Gives batches of dataset indices: lists of int to a DataLoader, tensors to a loop on the device.
+All that an instance carries from batch to batch is the next epoch's number: each batch is a pure
+function of (seed, global batch number).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler
+
+from gpusampler import checks, ops, plan, random_bits, weights
+from gpusampler.class_index import ClassIndex
+from gpusampler.describe import table
+
+MAX_SLOTS = (1 << 31) - 1  # of one op call: its positions are 32 bits
+LIST_WINDOW_BYTES = 1 << 22
+DRAW_BLOCK_SLOTS = 1 << 20
+
+
+class _Epochs:
+    """What trainers reach as `batch_sampler.sampler`: passes set_epoch on."""
+
+    def __init__(self, owner: StreamBatchSampler):
+        self.owner = owner
+
+    def set_epoch(self, epoch: int) -> None:
+        self.owner.set_epoch(epoch)
+
+
+class StreamBatchSampler(BatchSampler):
+    """What every sampler here does; how a batch is drawn is a subclass's.
+
+    Iterating yields one epoch: n_batches lists of batch_size ints, as a DataLoader takes them.
+    Iterating again yields the next epoch. `iter()` costs nothing; the first `next` draws.
+
+    batch_size, n_batches, seed, device, index (the ClassIndex), drop_last (True)
+    """
+
+    drop_last = True
+
+    def __init__(
+        self, class_idxs: Any, batch_size: Any, n_batches: Any,
+        device: Any, seed: Any, window_bytes: Any,
+    ):  # fmt: skip
+        self.batch_size = checks.batch_size(batch_size)
+        self.n_batches = checks.n_batches(n_batches)
+        self.seed = checks.seed(seed)
+        self.window_bytes = checks.integer("window_bytes", window_bytes, 1, 1 << 62)
+        on_cuda = isinstance(class_idxs, ClassIndex) and class_idxs.device.type == "cuda"
+        self.device = checks.device(class_idxs.device if device is None and on_cuda else device)
+        self.index = ClassIndex.from_class_idxs(class_idxs, device=self.device)
+        self.sampler = _Epochs(self)  # type: ignore[assignment]
+        self._epoch = 0
+
+    @abstractmethod
+    def _draw(self, out: Tensor, g0: int) -> None:
+        """Fill out [n, B] with batches g0 .. g0 + n; n * B < 2^31."""
+
+    @property
+    @abstractmethod
+    def class_counts(self) -> Tensor:
+        """[C] float64, on the host: expected draws of each class in an epoch."""
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration yields, and that build() builds."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration yield this epoch. Setting it twice is setting it once."""
+        self._epoch = checks.integer("epoch", epoch, 0, self._last_batch() // self.n_batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for window in self._windows(LIST_WINDOW_BYTES):
+            for row in window.cpu().numpy():
+                yield row.tolist()
+
+    def on_device(self) -> Iterator[Tensor]:
+        """Yield the next epoch as [B] int64 views on the device, without waiting for it.
+
+        Batches are built in windows of at most window_bytes, one ahead of its use.
+        """
+        for window in self._windows(self.window_bytes):
+            yield from window
+
+    def build(self, out: Tensor | None = None, max_bytes: int = 1 << 30) -> Tensor:
+        """All batches of this epoch at once: [n_batches, B] int64 on the device.
+
+        The epoch is `self.epoch`, and stays it: building twice gives the same.
+
+        out        a contiguous tensor of that shape, dtype and device to fill and return.
+        max_bytes  the most that may be allocated, default 1 GiB.
+        Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
+        """
+        size = 8 * self.n_batches * self.batch_size
+        if out is None and size > max_bytes:
+            raise ValueError(
+                f"an epoch of {self.n_batches} batches of {self.batch_size} takes {size} bytes, "
+                f"more than max_bytes={max_bytes}; iterate on_device(), which works in windows, "
+                f"or raise max_bytes"
+            )
+        return self._filled(self._epoch * self.n_batches, self.n_batches, out)
+
+    def batch(self, g: int) -> Tensor:
+        """Global batch number g, [B] int64 on the device: batch g mod n_batches of epoch
+        g div n_batches. The work is O(B), wherever g is."""
+        return self.batches(g, 1)[0]
+
+    def batches(self, g0: int, count: int) -> Tensor:
+        """Global batches g0 .. g0 + count, [count, B] int64 on the device."""
+        g0 = checks.integer("the first batch", g0, 0, self._last_batch())
+        count = checks.integer("count", count, 1, min(1 << 40, self._last_batch() - g0 + 1))
+        return self._filled(g0, count, None)
+
+    def describe(self) -> str:
+        """A table: each class's size, share of the draws, draws per batch and epoch, and how many
+        epochs see all its members."""
+        return table(
+            f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
+            f"seed {self.seed}, {self.index}",
+            self.index.host_sizes,
+            self.class_counts.numpy(),
+            self.n_batches,
+        )
+
+    def _last_batch(self) -> int:
+        return (1 << 62) // self.batch_size - 1
+
+    def _filled(self, g0: int, count: int, out: Tensor | None) -> Tensor:
+        shape = (count, self.batch_size)
+        if out is None:
+            out = torch.empty(shape, dtype=torch.int64, device=self.device)
+        elif (
+            tuple(out.shape) != shape
+            or out.dtype != torch.int64
+            or out.device != self.device
+            or not out.is_contiguous()
+        ):
+            raise ValueError(
+                f"out must be a contiguous int64 tensor of shape {shape} on {self.device}, "
+                f"not {out.dtype} of shape {tuple(out.shape)} on {out.device}"
+            )
+        step = MAX_SLOTS // self.batch_size
+        for first in range(0, count, step):
+            self._draw(out[first : first + step], g0 + first)
+        return out
+
+    def _windows(self, most_bytes: int) -> Iterator[Tensor]:
+        """The next epoch, in order, as [n, B] tensors of at most so many bytes (or one batch)."""
+        g0 = self._epoch * self.n_batches
+        self._epoch += 1
+        step = max(1, most_bytes // (8 * self.batch_size))
+        for first in range(0, self.n_batches, step):
+            yield self._filled(g0 + first, min(step, self.n_batches - first), None)
+
+
+class WeightedFixedBatchSampler(StreamBatchSampler):
+    """Batches with the same class counts each; a class goes through all its members, in a new
+    order each time, before any repeats.
+
+    class_samples_per_batch  [C] whole numbers >= 0; their sum is the batch size.
+    class_idxs               one sequence of dataset indices a class, or a ClassIndex.
+    n_batches                batches in an epoch.
+    device                   where batches are built; None: CUDA if there is one, else the CPU.
+    seed                     any integer, modulo 2^64.
+
+    >>> sampler = WeightedFixedBatchSampler([1, 2], [[7], [3, 4, 5]], 2, device="cpu")
+    >>> [sorted(batch)[-1] for batch in sampler]
+    [7, 7]
+    """
+
+    def __init__(
+        self,
+        class_samples_per_batch: Any,
+        class_idxs: Any,
+        n_batches: int,
+        *,
+        device: Any = None,
+        seed: int = 0,
+        window_bytes: int = 1 << 28,
+    ):
+        counts = _counts(class_samples_per_batch)
+        super().__init__(class_idxs, int(counts.sum()), n_batches, device, seed, window_bytes)
+        sizes = self.index.host_sizes
+        if len(counts) != len(sizes):
+            raise ValueError(
+                f"class_samples_per_batch must have one count for each of the {len(sizes)} "
+                f"classes, not {len(counts)}; pass {len(sizes)} of them"
+            )
+        stranded = np.flatnonzero((counts > 0) & (sizes == 0))
+        if len(stranded):
+            c = stranded[0]
+            raise ValueError(
+                f"class {c} has {counts[c]} samples per batch and no members; set its count to 0"
+            )
+        self._plan = plan.fixed_plan(counts, sizes, self.index.host_offsets)
+        self._rows = torch.from_numpy(self._plan.rows).to(self.device)
+        self._rank_row = torch.from_numpy(self._plan.rank_row).to(self.device)
+        self._grid = plan.grid_or_none(self.batch_size)
+        self._keys: dict[int, tuple[Tensor, int]] = {}
+
+    @property
+    def class_counts(self) -> Tensor:
+        return torch.from_numpy(self._plan.counts.astype(np.float64)) * self.n_batches
+
+    def _key_ends(self, n: int) -> tuple[Tensor, int]:
+        """For windows of n batches: where each row's keys end, on the device, and the last end."""
+        if n not in self._keys:
+            if len(self._keys) >= 8:
+                self._keys.clear()
+            ends = self._plan.key_ends(n)
+            self._keys[n] = torch.from_numpy(ends).to(self.device), int(ends[-1])
+        return self._keys[n]
+
+    def _draw(self, out: Tensor, g0: int) -> None:
+        ops.draw_fixed(
+            out, self.index.members, self._rows, self._rank_row, *self._key_ends(len(out)),
+            self._plan.smallest, self._plan.largest, *self._grid, _signed(self.seed), g0,
+        )  # fmt: skip
+
+
+class WeightedRandomBatchSampler(StreamBatchSampler):
+    """Batches drawn with replacement: each slot's class by its weight, then one of its members.
+
+    class_weights  [C] numbers >= 0: the rate of one sample of the class, as in the original, so
+                   that a class of n_c members is drawn in proportion to class_weights[c] * n_c.
+    class_idxs     one sequence of dataset indices a class, or a ClassIndex.
+    batch_size, n_batches
+    class_draw     "multinomial": classes come from torch.multinomial, in blocks of about 2^20;
+                   the same on one device model and torch version. "counter": from the batch
+                   number and slot; the same everywhere, random access, and faster.
+    device, seed   as for WeightedFixedBatchSampler.
+    """
+
+    def __init__(
+        self,
+        class_weights: Any,
+        class_idxs: Any,
+        batch_size: int,
+        n_batches: int,
+        *,
+        class_draw: str = "multinomial",
+        device: Any = None,
+        seed: int = 0,
+        window_bytes: int = 1 << 28,
+    ):
+        super().__init__(class_idxs, batch_size, n_batches, device, seed, window_bytes)
+        self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
+        sizes = self.index.host_sizes
+        if not isinstance(class_weights, weights.Weights):
+            rates = weights.given(class_weights, np.ones_like(sizes)).shares()
+            class_weights = weights.given(rates * sizes, sizes)
+        self._plan = plan.random_plan(class_weights, sizes, self.index.host_offsets)
+        if self.class_draw == "multinomial" and len(self._plan.rows) > 1 << 24:
+            raise ValueError(
+                f"torch.multinomial takes 2^24 classes, not {len(self._plan.rows)}; "
+                f"pass class_draw='counter'"
+            )
+        self._rows = torch.from_numpy(self._plan.rows).to(self.device)
+        self._cuts = torch.from_numpy(self._plan.cuts.view(np.int64)).to(self.device)
+        self._guide = torch.from_numpy(self._plan.guide).to(self.device)
+        self._shares = torch.from_numpy(self._plan.shares).to(self.device)
+        self._block: tuple[int, Tensor] = (-1, self._shares)
+
+    @property
+    def class_counts(self) -> Tensor:
+        counts = np.zeros(self.index.num_classes)
+        counts[self._plan.rows[:, plan.CLASS]] = self._plan.shares
+        return torch.from_numpy(counts * (self.batch_size * self.n_batches))
+
+    def _draw(self, out: Tensor, g0: int) -> None:
+        if self.class_draw == "counter":
+            self._pick(out, None, g0)
+            return
+        per_block = max(1, DRAW_BLOCK_SLOTS // self.batch_size)
+        done = 0
+        while done < len(out):
+            number, first = divmod(g0 + done, per_block)
+            n = min(per_block - first, len(out) - done)
+            classes = self._class_block(number, per_block)[first : first + n]
+            self._pick(out[done : done + n], classes, g0 + done)
+            done += n
+
+    def _class_block(self, number: int, per_block: int) -> Tensor:
+        """The row of every slot of one draw block, [per_block, B]; the last block is kept."""
+        if self._block[0] != number:
+            low, high, _, _ = random_bits.words(self.seed, random_bits.DRAW_BLOCK, number)
+            generator = torch.Generator(self.device).manual_seed(low | high << 32)
+            draws = torch.multinomial(
+                self._shares, per_block * self.batch_size, replacement=True, generator=generator
+            )
+            self._block = number, draws.view(per_block, self.batch_size)
+        return self._block[1]
+
+    def _pick(self, out: Tensor, classes: Tensor | None, g0: int) -> None:
+        ops.draw_random(
+            out, self.index.members, self._rows, self._cuts, self._guide, classes,
+            self._plan.steps, _signed(self.seed), g0,
+        )  # fmt: skip
+
+
+def _signed(seed: int) -> int:
+    """The same 64 bits as a signed integer, as torch ops take them."""
+    return seed - (1 << 64) if seed >> 63 else seed
+
+
+def _counts(values: Any) -> np.ndarray:
+    """class_samples_per_batch as [C] int64."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    counts = np.asarray(values)
+    if counts.dtype.kind not in "iu" or counts.ndim != 1:
+        raise TypeError(
+            f"class_samples_per_batch must be a list of integers, not {counts.dtype} of shape "
+            f"{counts.shape}; pass one count a class"
+        )
+    if (counts < 0).any():
+        c = int(np.argmax(counts < 0))
+        raise ValueError(f"a count per batch must be >= 0, but class {c} has {counts[c]}; mend it")
+    return counts.astype(np.int64)

@@ -1,0 +1,130 @@
+"""Weights: how much of each class a batch should have, in exact integers.
+
+Takes class sizes [C] and alpha, or one number a class.
+Gives integer weights w_c; class c is due w_c / sum(w) of all draws.
+Integers, so that every rank and machine agrees on every count. Knows nothing of batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+WEIGHT_BITS = 62
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One integer weight a class, held once per distinct value.
+
+    values  distinct weights, Python ints of any size
+    which   [C] int64: class c weighs values[which[c]]
+    total   the sum over all classes
+    """
+
+    values: tuple[int, ...]
+    which: np.ndarray
+    total: int
+
+    def shares(self) -> np.ndarray:
+        """w_c / total, [C] float64, each correctly rounded."""
+        return np.array([value / self.total for value in self.values])[self.which]
+
+    def positive(self) -> np.ndarray:
+        """[C] bool: which classes are ever drawn."""
+        return np.array([value > 0 for value in self.values])[self.which]
+
+
+def linear(sizes: np.ndarray, alpha: float, drop_empty: bool = False) -> Weights:
+    """Between the true class mix (alpha 0) and a uniform one (alpha 1).
+
+    p_c = alpha / C + (1 - alpha) * n_c / M, with alpha taken as the decimal it prints as.
+
+    sizes       [C] members of each class.
+    drop_empty  True: an empty class weighs 0 and does not count in C.
+                False: it is refused wherever its weight would be positive.
+
+    >>> weights = linear(np.array([90, 10]), 0.5)
+    >>> [str(Fraction(value, weights.total)) for value in weights.values]
+    ['3/10', '7/10']
+    """
+    sizes = np.asarray(sizes, dtype=np.int64)
+    distinct, which, times = np.unique(sizes, return_inverse=True, return_counts=True)
+    ratio = Fraction(repr(float(alpha)))
+    a, d = ratio.numerator, ratio.denominator
+    members = int(sizes.sum())
+    classes = int(np.count_nonzero(sizes)) if drop_empty else len(sizes)
+    values = [
+        0 if n == 0 and drop_empty else a * members + (d - a) * classes * n
+        for n in distinct.tolist()
+    ]
+    return _checked(values, which, times, sizes)
+
+
+def given(weights: ArrayLike, sizes: np.ndarray, drop_empty: bool = False) -> Weights:
+    """One weight a class, in any unit; only their ratios count.
+
+    weights  [C] finite, >= 0, not all zero. An empty class must weigh 0, unless drop_empty,
+             which makes it so.
+    The largest is scaled by a power of two to 62 bits, the others with it, rounded down,
+    and at least 1 where positive.
+    """
+    x = _as_weights(weights, len(sizes))
+    if drop_empty:
+        x = np.where(np.asarray(sizes) == 0, 0.0, x)
+    if not np.any(x > 0):
+        raise ValueError(
+            "weights must have a positive one, and all are 0; give some class with members a weight"
+        )
+    distinct, which, times = np.unique(x, return_inverse=True, return_counts=True)
+    exact = [Fraction(value) for value in distinct.tolist()]
+    shift = WEIGHT_BITS - 1 - _floor_log2(exact[-1])
+    scale = Fraction(2) ** shift
+    values = [max(1, int(value * scale)) if value else 0 for value in exact]
+    return _checked(values, which, times, np.asarray(sizes))
+
+
+def _as_weights(weights: ArrayLike, classes: int) -> np.ndarray:
+    if hasattr(weights, "detach"):
+        weights = weights.detach().cpu().numpy()
+    try:
+        x = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"weights must be numbers, one a class: {error}") from error
+    if x.shape != (classes,):
+        raise ValueError(
+            f"weights must have one number for each of the {classes} classes, "
+            f"not shape {x.shape}; pass {classes} of them"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(x) & (x >= 0)))
+    if len(wrong):
+        c = wrong[0]
+        raise ValueError(f"weights must be finite and >= 0, but class {c} has {x[c]:g}; mend it")
+    return x
+
+
+def _floor_log2(x: Fraction) -> int:
+    """The k with 2**k <= x < 2**(k+1)."""
+    k = x.numerator.bit_length() - x.denominator.bit_length()
+    return k if Fraction(2) ** k <= x else k - 1
+
+
+def _checked(
+    values: Sequence[int], which: np.ndarray, times: np.ndarray, sizes: np.ndarray
+) -> Weights:
+    drawn = np.array([value > 0 for value in values])[which]
+    stranded = np.flatnonzero(drawn & (sizes == 0))
+    if len(stranded):
+        c = stranded[0]
+        raise ValueError(
+            f"class {c} has a positive weight and no members ({len(stranded)} such in all); "
+            f"set its weight to 0, or pass drop_empty=True"
+        )
+    total = sum(value * count for value, count in zip(values, times.tolist(), strict=True))
+    if total == 0:
+        raise ValueError("every class is empty; give at least one class a member")
+    return Weights(tuple(values), which.astype(np.int64), total)

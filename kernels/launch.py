@@ -1,0 +1,82 @@
+"""Launches: tensors and Python ints in, out filled. Asynchronous; nothing waits for the device."""
+
+import torch
+import triton
+from torch import Tensor
+
+from . import draw, permutation
+
+# Lanes a program, by measurement on an H100 (bench/RESULTS.md): few, so that many are resident.
+FIXED_BLOCK, RANDOM_BLOCK, TABLE_BLOCK = 256, 128, 128
+WARPS = 4
+
+
+def row_sizes(smallest: int, largest: int) -> int:
+    """The SIZES of permute() for classes of smallest to largest members."""
+    if largest < 32:
+        return permutation.FEW.value
+    return permutation.MIXED.value if smallest < 32 else permutation.GRID.value
+
+
+def slot_sizes(n: int, a: int, b: int) -> int:
+    """The SIZES of permute() for slots [0, n)."""
+    if n < 32:
+        return permutation.FEW.value
+    return permutation.FULL_GRID.value if a * b == n else permutation.GRID.value
+
+
+def inverse(n: int) -> int:
+    return 0xFFFFFFFF // n
+
+
+def signed(seed: int) -> int:
+    """The same 64 bits as a signed integer, as Triton passes them."""
+    return seed - (1 << 64) if seed >> 63 else seed
+
+
+def draw_fixed(
+    out: Tensor, members: Tensor | None, rows: Tensor, rank_row: Tensor, key_ends: Tensor,
+    n_keys: int, span: tuple[int, int], grid: tuple[int, int], seed: int, g0: int,
+    member: int, slot: int,
+) -> None:  # fmt: skip
+    """Fill out [n, B] i64 with batches g0 .. g0 + n of a fixed plan; n * B < 2^31.
+
+    rows, rank_row  of FixedPlan;  key_ends [A] i64: FixedPlan.key_ends(n), n_keys its last
+    span            the smallest and largest class size of rows
+    grid            of [0, B);  member, slot: the purposes of the two keys
+    """
+    n, size = out.shape
+    window = torch.empty((len(rows), draw.ROW.value), dtype=torch.int32, device=out.device)
+    keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
+    draw.window_tables[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
+        window, keys, rows, key_ends,
+        len(rows), n_keys, n, len(rows).bit_length(), signed(seed), g0,
+        MEMBER=member, SLOT=slot, BLOCK=TABLE_BLOCK, num_warps=WARPS,
+    )  # fmt: skip
+    a, b = grid
+    draw.draw_fixed[(triton.cdiv(n * size, FIXED_BLOCK),)](
+        out, out if members is None else members, rows, rank_row, window, keys,
+        n * size, n_keys, size, inverse(size), a, max(b, 1), inverse(max(b, 1)),
+        IDENTITY=members is None, SIZES=row_sizes(*span), SLOT_SIZES=slot_sizes(size, a, b),
+        BLOCK=FIXED_BLOCK, num_warps=WARPS,
+    )  # fmt: skip
+
+
+def draw_random(
+    out: Tensor, members: Tensor | None, rows: Tensor, cuts: Tensor, guide: Tensor,
+    classes: Tensor | None, steps: int, seed: int, g0: int, pick: int,
+) -> None:  # fmt: skip
+    """Fill out [n, B] i64 with batches g0 .. g0 + n, each slot drawn; n * B < 2^31.
+
+    rows, cuts (bits as i64), guide  of RandomPlan;  steps: of bisection between two guides
+    classes  [n, B] i64, the row of each slot where already drawn; None: by cuts
+    """
+    n, size = out.shape
+    bits = (len(guide) - 1).bit_length() - 1
+    draw.draw_random[(triton.cdiv(n * size, RANDOM_BLOCK),)](
+        out, out if members is None else members, rows, cuts, guide,
+        out if classes is None else classes,
+        n * size, size, inverse(size), steps, 32 - bits, signed(seed), g0,
+        PICK=pick, DRAWN=classes is not None, IDENTITY=members is None,
+        BLOCK=RANDOM_BLOCK, num_warps=WARPS,
+    )  # fmt: skip
