@@ -4,241 +4,96 @@ Takes the tables of a plan, members, a seed and the first batch number.
 Fills out [n, B] int64. Knows nothing of samplers, epochs or devices.
 
 How it is fast: a slab of batches stays in the cache. Class by class, a slab's draws are one
-run of ordinals, so one key serves a whole run and the rounds are vectors of 16-bit lanes; they
-land by rank in `ranked`. Then row by row the slots are permuted and `ranked` is scattered.
+run of ordinals, so one key serves a whole run, the rounds are vectors of 16-bit lanes, and the
+members come as one gather. Then batch by batch the slots are permuted and the draws scattered.
 """
 
 from __future__ import annotations
 
-import llvmlite.ir as ir
 import numpy as np
-from numba import njit, types, uint16, uint32, uint64
-from numba.extending import intrinsic
+from numba import uint32, uint64
 
 from gpusampler import parallel
-from gpusampler.random_bits import (
-    HALF_ROUNDS,
-    MEMBER,
-    MIX_M0,
-    MIX_M1,
-    PHILOX_M0,
-    PHILOX_M1,
-    PHILOX_W0,
-    PHILOX_W1,
-    PICK,
-    RANK_BELOW,
-    ROUND_M0,
-    ROUND_M1,
-    SLOT,
-    WEYL_0,
-    WEYL_1,
-)
+from gpusampler.cpu_bits import CHUNK, compiled, inlined, key, permute, philox
+from gpusampler.random_bits import MEMBER, PICK, RANK_BELOW, SLOT
 
-CHUNK = 2048  # lanes of one vector loop; its scratch stays in the first-level cache
-SLAB = 1 << 17  # ranked draws held at once
+SLAB = 1 << 18  # draws held at once
 LEAST_PER_THREAD = 1 << 15
-ROUNDS = HALF_ROUNDS // 2
-
-compiled = njit(nogil=True, cache=True)
-inlined = njit(nogil=True, inline="always")
-
-
-@intrinsic
-def _mulhi16(context, x, y):
-    """The high half of a 16 x 16 bit product; numba would widen it to 64 bits."""
-
-    def code(context, builder, signature, args):
-        wide = ir.IntType(32)
-        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 16)), ir.IntType(16))
-
-    return types.uint16(types.uint16, types.uint16), code
-
-
-@inlined
-def _half_round(x, y, key_low, key_high, side):
-    h = uint16(uint16(y ^ key_low) * uint16(ROUND_M0))
-    h = uint16(h ^ uint16(h >> uint16(8)) ^ key_high)
-    # x - (side - v) mod side, since x + v may pass 16 bits
-    back = uint16(side - _mulhi16(uint16(h * uint16(ROUND_M1)), side))
-    moved = uint16(x - back)
-    return uint16(moved + side) if x < back else moved
-
-
-@inlined
-def _philox(c0, c1, c2, c3, k0, k1):
-    for _ in range(10):
-        p = uint64(uint32(c0)) * uint64(PHILOX_M0)
-        q = uint64(uint32(c2)) * uint64(PHILOX_M1)
-        c0 = uint32(uint32(q >> uint64(32)) ^ c1 ^ k0)
-        c2 = uint32(uint32(p >> uint64(32)) ^ c3 ^ k1)
-        c1 = uint32(q)
-        c3 = uint32(p)
-        k0 = uint32(k0 + uint32(PHILOX_W0))
-        k1 = uint32(k1 + uint32(PHILOX_W1))
-    return c0, c1, c2, c3
 
 
 @compiled
-def _key(seed, purpose, x, y):
-    """Words 0 and 1 of Philox(seed; x, y, purpose)."""
-    x, seed = uint64(x), uint64(seed)
-    k0, k1, _, _ = _philox(
-        uint32(x),
-        uint32(x >> uint64(32)),
-        uint32(y),
-        uint32(purpose),
-        uint32(seed),
-        uint32(seed >> uint64(32)),
-    )
-    return k0, k1
-
-
-@inlined
-def _mix(x):
-    x = uint32(uint32(x) * uint32(MIX_M0))
-    x = uint32(x ^ uint32(x >> uint32(15)))
-    return uint32(x * uint32(MIX_M1))
-
-
-@inlined
-def _lowbias32(x):
-    x = _mix(uint32(x ^ uint32(x >> uint32(16))))
-    return uint32(x ^ uint32(x >> uint32(16)))
+def _gather(out, places, first, members, identity):
+    """out[e] = members[first + places[e]]. Unsigned: numba then adds no check for negatives."""
+    first = uint64(first)
+    if identity:
+        for e in range(len(out)):
+            out[e] = first + places[e]
+    else:
+        for e in range(len(out)):
+            out[e] = members[first + places[e]]
 
 
 @compiled
-def _permute_ranked(out, i0, m, n, k0, k1, hashes):
-    """out[e] = perm(i0 + e, n, (k0, k1)) for n < RANK_BELOW."""
-    for j in range(n):
-        # the index below the hash breaks ties and makes one comparison of two
-        h = _lowbias32(uint32(_mix(uint32(uint32(j) ^ k0)) ^ k1))
-        hashes[j] = uint64(h) << uint64(5) | uint64(j)
-    for e in range(m):
-        mine = hashes[i0 + e]
-        rank = uint32(0)
-        for j in range(n):
-            rank += uint32(hashes[j] < mine)
-        out[e] = rank
-
-
-@compiled
-def _split(i0, m, b, left, right):
-    """left[e], right[e] = divmod(i0 + e, b), in runs of equal left."""
-    quotient = i0 // b
-    remainder = i0 - quotient * b
-    e = 0
-    while e < m:
-        run = min(b - remainder, m - e)
-        for d in range(run):
-            left[e + d] = uint16(quotient)
-            right[e + d] = uint16(remainder + d)
-        e += run
-        quotient += 1
-        remainder = 0
-
-
-@compiled
-def _rounds(left, right, m, a, b, k0, k1):
-    a, b = uint16(a), uint16(b)
-    for t in range(ROUNDS):
-        w0 = uint32(k0 + uint32(t) * uint32(WEYL_0))
-        w1 = uint32(k1 + uint32(t) * uint32(WEYL_1))
-        low0, high0 = uint16(w0), uint16(w0 >> uint32(16))
-        low1, high1 = uint16(w1), uint16(w1 >> uint32(16))
-        for e in range(m):
-            x = _half_round(left[e], right[e], low0, high0, a)
-            left[e] = x
-            right[e] = _half_round(right[e], x, low1, high1, b)
-
-
-@compiled
-def _permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
-    """out[e] = perm(i0 + e, n, (k0, k1)) for 0 <= e < m <= CHUNK."""
-    if n < RANK_BELOW:
-        _permute_ranked(out, i0, m, n, k0, k1, hashes)
-        return
-    _split(i0, m, b, left, right)
-    _rounds(left, right, m, a, b, k0, k1)
-    outside = 0
-    for e in range(m):
-        i = uint32(left[e]) * uint32(b) + uint32(right[e])
-        out[e] = i
-        outside += i >= n
-    if outside:
-        for e in range(m):
-            while out[e] >= n:
-                left[e] = out[e] // uint32(b)
-                right[e] = out[e] % uint32(b)
-                _rounds(left[e:], right[e:], 1, a, b, k0, k1)
-                out[e] = uint32(left[e]) * uint32(b) + uint32(right[e])
-
-
-@compiled
-def _gather(ranked, row0, j0, rank, count, places, m, first, members, identity):
-    """Member places[e] of the class goes to its row and rank: draw (row0, j0) and those after."""
-    e, row, j = 0, row0, j0
-    while e < m:
-        run = min(count - j, m - e)
-        for d in range(run):
-            at = first + places[e + d]
-            ranked[row, rank + j + d] = at if identity else members[at]
-        e += run
-        row += 1
-        j = 0
-
-
-@compiled
-def _rank_class(ranked, n_rows, g0, row, members, identity, seed, scratch):
-    """All draws of one class in a slab: one run of ordinals, cut where a cycle or a chunk ends."""
+def _draw_class(out, g0, row, members, identity, seed, scratch):
+    """All draws of one class in a slab: a run of ordinals, cut where a cycle or a chunk ends."""
     places, left, right, hashes = scratch
-    label, n, first, count, rank, a, b, start = row
+    label, n, first, count, a, b, start = row
     cycle = (start + g0 * count) // n
     i = (start + g0 * count) - cycle * n
-    k0, k1 = _key(seed, MEMBER, cycle, label)
-    done, total = 0, n_rows * count
-    while done < total:
-        m = min(total - done, n - i, CHUNK)
-        _permute(places, i, m, n, a, b, k0, k1, left, right, hashes)
-        at = done // count
-        _gather(ranked, at, done - at * count, rank, count, places, m, first, members, identity)
+    k0, k1 = key(seed, MEMBER, cycle, label)
+    done = 0
+    while done < len(out):
+        m = min(len(out) - done, n - i, CHUNK)
+        permute(places, i, m, n, a, b, k0, k1, left, right, hashes)
+        _gather(out[done : done + m], places, first, members, identity)
         done += m
         i += m
-        if i == n and done < total:
+        if i == n and done < len(out):
             i = 0
             cycle += 1
-            k0, k1 = _key(seed, MEMBER, cycle, label)
+            k0, k1 = key(seed, MEMBER, cycle, label)
 
 
 @compiled
-def _scatter_row(out_row, ranked_row, g, a, b, seed, scratch):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
     places, left, right, hashes = scratch
     size = len(out_row)
-    k0, k1 = _key(seed, SLOT, g, 0)
+    k0, k1 = key(seed, SLOT, g, 0)
     for r in range(0, size, CHUNK):
         m = min(CHUNK, size - r)
-        _permute(places, r, m, size, a, b, k0, k1, left, right, hashes)
+        permute(places, r, m, size, a, b, k0, k1, left, right, hashes)
+        froms = source[r : r + m]
         for e in range(m):
-            out_row[places[e]] = ranked_row[r + e]
+            out_row[places[e]] = drawn[froms[e]]
+    for r in range(size):
+        source[r] += steps[r]
 
 
 @compiled
 def _fixed_slab(out, rows, members, identity, a, b, seed, g0):
-    n_rows = len(out)
+    n_rows, size = out.shape
     scratch = (
         np.empty(CHUNK, np.uint32),
         np.empty(CHUNK, np.uint16),
         np.empty(CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
     )
-    ranked = np.empty((n_rows, out.shape[1]), members.dtype)
+    drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
+    source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn
+    steps = np.empty(size, np.uint32)
     for c in range(len(rows)):
-        r = rows[c]
-        row = (r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7])
-        _rank_class(ranked, n_rows, g0, row, members, identity, seed, scratch)
+        label, n, first, count = rows[c, 0], rows[c, 1], rows[c, 2], rows[c, 3]
+        rank, side_a, side_b, start = rows[c, 4], rows[c, 5], rows[c, 6], rows[c, 7]
+        row = (label, n, first, count, side_a, side_b, start)
+        begin = rank * n_rows
+        part = drawn[begin : begin + count * n_rows]
+        _draw_class(part, g0, row, members, identity, seed, scratch)
+        for j in range(count):
+            source[rank + j] = begin + j
+            steps[rank + j] = count
     for t in range(n_rows):
-        _scatter_row(out[t], ranked[t], g0 + t, a, b, seed, scratch)
+        _scatter_row(out[t], drawn, source, steps, g0 + t, a, b, seed, scratch)
 
 
 @compiled
@@ -259,7 +114,7 @@ def _random_words(at, m, batch_size, seed, g0, words):
         slot = 0
     k0, k1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
     for e in range(m):
-        w0, w1, w2, w3 = _philox(words[0, e], words[1, e], words[2, e], uint32(PICK), k0, k1)
+        w0, w1, w2, w3 = philox(words[0, e], words[1, e], words[2, e], uint32(PICK), k0, k1)
         words[0, e] = w0
         words[1, e] = w1
         words[2, e] = w2
@@ -269,9 +124,9 @@ def _random_words(at, m, batch_size, seed, g0, words):
 @inlined
 def _drawn_row(low, high, cuts, guide, shift):
     u = uint64(high) << uint64(32) | uint64(low)
-    row = guide[u >> shift]
-    while row + 1 < len(cuts) and cuts[row + 1] <= u:
-        row += 1
+    row = uint64(guide[u >> shift])
+    while row + uint64(1) < uint64(len(cuts)) and cuts[row + uint64(1)] <= u:
+        row += uint64(1)
     return row
 
 
@@ -282,24 +137,33 @@ def _picked(low, high, n):
 
 
 @compiled
+def _random_places(places, words, classes, drawn, rows, cuts, guide, shift):
+    """The place in members of each slot, from its words."""
+    for e in range(len(places)):
+        if drawn:
+            row = uint64(classes[e])
+        else:
+            row = _drawn_row(words[0, e], words[1, e], cuts, guide, shift)
+        places[e] = uint64(rows[row, 2]) + _picked(words[2, e], words[3, e], rows[row, 1])
+
+
+@compiled
 def _random_slab(
     out, at, classes, drawn, rows, cuts, guide, shift, members, identity, seed, g0, size
 ):
     """Flat slots at.. of a window whose batch 0 is g0; classes[at..] where they were drawn."""
     words = np.empty((4, CHUNK), np.uint32)
+    places = np.empty(CHUNK, np.uint64)
     for begin in range(0, len(out), CHUNK):
         m = min(CHUNK, len(out) - begin)
         _random_words(at + begin, m, size, seed, g0, words)
-        for e in range(m):
-            if drawn:
-                row = classes[begin + e]
-            else:
-                row = _drawn_row(words[0, e], words[1, e], cuts, guide, shift)
-            place = rows[row, 2] + np.int64(_picked(words[2, e], words[3, e], rows[row, 1]))
-            out[begin + e] = place if identity else members[place]
+        given = classes[begin : begin + m]
+        _random_places(places[:m], words, given, drawn, rows, cuts, guide, shift)
+        # a loop of its own: the loads of many slots are then under way at once
+        _gather(out[begin : begin + m], places, 0, members, identity)
 
 
-NO_MEMBERS = np.empty(0, np.int32)
+NO_MEMBERS = np.empty(0, np.int64)
 
 
 def draw_fixed(

@@ -8,11 +8,8 @@ import numpy as np
 
 from gpusampler import checks, plan, weights
 from gpusampler.class_index import ClassIndex
-from gpusampler.sampler import (
-    StreamBatchSampler,
-    WeightedFixedBatchSampler,
-    WeightedRandomBatchSampler,
-)
+from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.stream import StreamBatchSampler
 
 KINDS = ("fixed", "random")
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler
 from gpusampler import sampler as sampler_module
+from gpusampler import stream
 
 SAMPLERS = {
     "fixed": {"kind": "fixed"},
@@ -92,10 +93,10 @@ def test_a_batch_is_the_same_however_it_is_reached(name, monkeypatch):
     for window_bytes in (1, 8 * 8 * 7, 1 << 20):
         windowed, _ = make(name, n_batches=30, window_bytes=window_bytes)
         assert torch.equal(torch.stack(list(windowed.on_device())), built)
-        monkeypatch.setattr(sampler_module, "LIST_WINDOW_BYTES", window_bytes)
+        monkeypatch.setattr(stream, "LIST_WINDOW_BYTES", window_bytes)
         windowed.set_epoch(0)
         assert list(windowed) == built.tolist()
-    monkeypatch.setattr(sampler_module, "MAX_SLOTS", 100)
+    monkeypatch.setattr(stream, "MAX_SLOTS", 100)
     assert torch.equal(sampler.build(), built)
 
 
