@@ -20,7 +20,7 @@ from cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import cpu, ops
+from gpusampler import cpu
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,10 +118,10 @@ def test_ops_pass_torch_opcheck():
     ends = f.key_ends(2)
     out = torch.zeros((2, 16), dtype=torch.int64)
     torch.library.opcheck(
-        ops.draw_fixed,
+        torch.ops.gpusampler.draw_fixed.default,
         (out, members, t(f.rows), t(f.rank_row), t(ends), int(ends[-1]), 3, 40, 0, 0, 2, 0),
     )
     torch.library.opcheck(
-        ops.draw_random,
+        torch.ops.gpusampler.draw_random.default,
         (out, members, t(r.rows), t(r.cuts.view(np.int64)), t(r.guide), None, r.steps, 2, 0),
     )
