@@ -20,5 +20,18 @@ lint: .venv/.installed
 test: lint
 	$(BIN)/python -m pytest
 
+# torchsampler asks for torchvision only to look at types: without it, a rival less to download
+bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps torchsampler pandas
+	$(BIN)/python -m pytest bench --write-results
+	$(BIN)/python bench/cost.py
+
+# On a machine with CUDA, with the Python whose torch drives it.
+gpu:
+	$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(PYTHON) -m pytest tests --ignore tests/test_demo.py --ignore tests/test_house.py
+	$(PYTHON) -m pytest bench/test_build.py bench/test_batch.py --write-results
+
 clean:
 	rm -rf .venv build dist *.egg-info

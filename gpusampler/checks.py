@@ -5,27 +5,30 @@ Takes what a caller passed. Gives it back as the plain type the rest of the hous
 
 from __future__ import annotations
 
-import math
 import numbers
 import operator
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 MAX_BATCH_SIZE = (1 << 24) - 1
 MAX_CLASS_SIZE = (1 << 31) - 1
 MAX_BATCHES = (1 << 31) - 1
 
 
-def integer(name: str, value: Any, low: int, high: int) -> int:
+def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
     """A whole number in [low, high]: Python or NumPy integers, not bools, not floats."""
-    if isinstance(value, (bool, torch.Tensor)) or not hasattr(value, "__index__"):
+    try:
+        if isinstance(value, (bool, Tensor, np.ndarray)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
         raise TypeError(
-            f"{name} must be an integer, not {value!r} ({type(value).__name__}); "
-            f"pass an int, for instance int({name})"
-        )
-    number = operator.index(value)
-    if not low <= number <= high:
+            f"{name} must be an integer, not {value!r} ({type(value).__name__}); pass an int"
+        ) from None
+    if low is not None and high is not None and not low <= number <= high:
         raise ValueError(f"{name} must be in [{low}, {high}], not {number}; pass one in that range")
     return number
 
@@ -40,28 +43,26 @@ def n_batches(value: Any) -> int:
 
 def seed(value: Any) -> int:
     """Any integer; it is taken modulo 2**64."""
-    return integer("seed", value, -(1 << 63), (1 << 64) - 1) % (1 << 64)
+    return integer("seed", value) % (1 << 64)
 
 
 def alpha(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
         raise TypeError(
             f"alpha must be a number in [0, 1], not {value!r} ({type(value).__name__}); "
             f"0 keeps the true class mix, 1 makes it uniform"
         )
-    number = float(value)
-    if math.isnan(number) or not 0 <= number <= 1:
+    if not 0 <= value <= 1:  # type: ignore[operator]
         raise ValueError(
-            f"alpha must be in [0, 1], not {number:g}; "
-            f"0 keeps the true class mix, 1 makes it uniform"
+            f"alpha must be in [0, 1], not {value}; 0 keeps the true class mix, 1 makes it uniform"
         )
-    return number
+    return float(value)
 
 
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         listed = " or ".join(repr(option) for option in options)
-        raise ValueError(f"{name} must be {listed}, not {value!r}")
+        raise ValueError(f"{name} must be {listed}, not {value!r}; pass one of them")
     return value
 
 
@@ -75,6 +76,8 @@ def device(value: str | torch.device | int | None) -> torch.device:
         raise ValueError(f"device {value!r} is unknown to torch; pass 'cpu' or 'cuda'") from error
     if found.type not in ("cpu", "cuda"):
         raise ValueError(f"device {value!r} has no sampler; pass 'cpu' or 'cuda'")
+    if found.type == "cpu":
+        return torch.device("cpu")  # torch takes any index for it
     if found.type == "cuda":
         count = torch.cuda.device_count()
         if (found.index or 0) >= count:
@@ -85,3 +88,48 @@ def device(value: str | torch.device | int | None) -> torch.device:
         if found.index is None:
             found = torch.device("cuda", torch.cuda.current_device())
     return found
+
+
+def whole_numbers(name: str, values: Any, repair: str) -> Tensor:
+    """[n] whole numbers as an integer or bool tensor, contiguous, where they were. Floats may
+    hold them; strings, objects and complex numbers do not."""
+    if not isinstance(values, Tensor):
+        values = _tensor(name, values, repair)
+    values = values.detach()
+    if values.is_complex() or values.is_quantized:
+        raise TypeError(f"{name} must be whole numbers, not {values.dtype}; pass integers")
+    if values.ndim != 1:
+        raise ValueError(
+            f"{name} must be one-dimensional, not shape {tuple(values.shape)}; {repair}"
+        )
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        wide = values.to(torch.int64)
+        if bool((wide < 0).any()):
+            high = values.tolist()[int(wide.argmin())]
+            raise ValueError(f"{name} must be below 2^63, but one is {high}; mend it")
+        values = wide
+    if values.is_floating_point():
+        wrong = torch.nonzero((values != values.to(torch.int64)) | (values.abs() >= 2.0**63))
+        if len(wrong):
+            at = int(wrong[0])
+            raise ValueError(
+                f"{name} must be whole numbers of at most 64 bits, but the one at {at} is "
+                f"{values[at].item()}; round them, or mend the data"
+            )
+        values = values.to(torch.int64)
+    return values.contiguous()
+
+
+def _tensor(name: str, values: Any, repair: str) -> Tensor:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be one-dimensional, not ragged rows; {repair}") from error
+    if array.dtype.kind not in "iufb" or array.dtype == np.longdouble:
+        raise TypeError(
+            f"{name} must be whole numbers of at most 64 bits, not {array.dtype}; pass integers"
+        )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()  # torch takes neither
+    return torch.from_numpy(array)

@@ -7,7 +7,8 @@ Knows nothing of weights, batches or randomness.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,12 @@ class ClassIndex:
         >>> index.sizes.tolist(), index.members.tolist()
         ([1, 2, 1], [1, 0, 2, 3])
         """
-        found = _whole(labels, "labels")
+        repair = "pass one class number for each sample"
+        found = checks.whole_numbers("labels", labels, repair)
         found = found.to(torch.uint8) if found.dtype == torch.bool else found
-        if found.ndim != 1 or len(found) == 0:
+        if len(found) == 0:
             raise ValueError(
-                f"labels must be one-dimensional and not empty, not shape {tuple(found.shape)}; "
-                f"pass one class number for each sample"
+                f"labels must be one-dimensional and not empty, not shape (0,); {repair}"
             )
         if num_classes is not None:
             num_classes = checks.integer("num_classes", num_classes, 1, (1 << 31) - 1)
@@ -112,6 +113,11 @@ class ClassIndex:
         """
         if isinstance(class_idxs, ClassIndex):
             return class_idxs if device is None else class_idxs.to(device)
+        if isinstance(class_idxs, (str, bytes, Mapping)) or not hasattr(class_idxs, "__iter__"):
+            raise TypeError(
+                f"class_idxs must be a list of one sequence of dataset indices for each class, "
+                f"not {type(class_idxs).__name__}; pass a list of lists"
+            )
         parts = [_ascending(idxs, c) for c, idxs in enumerate(class_idxs)]
         sizes = np.array([len(part) for part in parts], dtype=np.int64)
         if sizes.sum() == 0:
@@ -134,33 +140,6 @@ def _offsets(sizes: np.ndarray) -> np.ndarray:
             f"a class must have less than 2^31 members, but class {c} has {sizes[c]}; split it"
         )
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-
-
-def _whole(values: Any, name: str) -> Tensor:
-    """The values as an integer tensor, on their device, contiguous."""
-    if not isinstance(values, Tensor):
-        array = np.asarray(values)
-        if array.dtype.kind not in "iufb" or array.dtype == np.longdouble:
-            raise TypeError(
-                f"{name} must be whole numbers of at most 64 bits, not {array.dtype}; pass integers"
-            )
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        values = torch.from_numpy(array if array.flags.writeable else array.copy())
-    values = values.detach()
-    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        values = values.to(torch.int64)
-    if values.is_complex() or values.is_quantized:
-        raise TypeError(f"{name} must be whole numbers, not {values.dtype}; pass integers")
-    if values.is_floating_point():
-        wrong = torch.nonzero(values != values.to(torch.int64))
-        if len(wrong):
-            at = tuple(wrong[0].tolist())
-            raise ValueError(
-                f"{name} must be whole numbers, but the one at {at[0] if len(at) == 1 else at} "
-                f"is {values[at].item()}; round them, or mend the data"
-            )
-        values = values.to(torch.int64)
-    return values.contiguous()
 
 
 def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
@@ -186,23 +165,26 @@ def _group_on_device(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor |
 
 def _ascending(idxs: Any, c: int) -> np.ndarray:
     """One class's indices as a sorted array; a copy where they were not."""
-    if isinstance(idxs, range):
-        idxs = np.arange(idxs.start, idxs.stop, idxs.step, dtype=np.int64)
-    if not isinstance(idxs, Tensor) and len(idxs) == 0:
-        return np.empty(0, np.int64)
-    array = _whole(idxs, f"the indices of class {c}").cpu().numpy()
-    if array.dtype == bool:
+    name, repair = f"the indices of class {c}", "pass a flat list of dataset indices"
+    if isinstance(idxs, numbers.Number) or not hasattr(idxs, "__len__"):
         raise TypeError(
-            f"the indices of class {c} must be dataset indices, not a mask; pass mask.nonzero()[0]"
+            f"{name} must be a sequence, not {type(idxs).__name__}; {repair}, "
+            f"or give labels to ClassIndex.from_labels"
         )
-    if array.ndim != 1:
-        raise ValueError(
-            f"the indices of class {c} must be one-dimensional, not shape {array.shape}; "
-            f"pass a flat list of dataset indices"
-        )
-    if len(array) and not np.all(array[1:] >= array[:-1]):
+    if isinstance(idxs, range):
+        if len(idxs) and max(idxs[0], idxs[-1]) >= 1 << 63:
+            raise ValueError(f"{name} must be below 2^63, but one is {max(idxs)}; mend it")
+        idxs = np.arange(idxs.start, idxs.stop, idxs.step, dtype=np.int64)
+    if isinstance(idxs, (list, tuple)) and len(idxs) == 0:
+        return np.empty(0, np.int64)
+    array = checks.whole_numbers(name, idxs, repair).cpu().numpy()
+    if len(array) == 0:
+        return np.empty(0, np.int64)
+    if array.dtype == bool:
+        raise TypeError(f"{name} must be dataset indices, not a mask; pass mask.nonzero()[0]")
+    if not np.all(array[1:] >= array[:-1]):
         array = np.sort(array)
-    if len(array) and array[0] < 0:
+    if array[0] < 0:
         raise ValueError(
             f"dataset indices must be >= 0, but class {c} has {array[0]}; remove it or mend it"
         )

@@ -50,7 +50,7 @@ def group(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray 
              label outside [0, num_classes), else None (then the others are of no use).
     """
     n = len(labels)
-    threads = parallel.threads_for(n, LEAST_PER_THREAD)
+    threads = parallel.threads_for(n, max(LEAST_PER_THREAD, 4 * num_classes))
     each = -(-n // threads) if n else 1
     parts = -(-n // each)
     counts = np.zeros((parts, num_classes), np.int64)

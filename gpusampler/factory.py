@@ -21,7 +21,11 @@ class SamplerFactory:
     """
 
     def __init__(self, verbose: int = 0):
-        self.verbose = checks.integer("verbose", int(verbose), 0, 1 << 31)
+        self.verbose = (
+            int(verbose)
+            if isinstance(verbose, bool)
+            else checks.integer("verbose", verbose, 0, 1 << 31)
+        )
 
     def get(
         self,
@@ -53,8 +57,8 @@ class SamplerFactory:
         >>> sampler.class_counts.tolist()
         [20.0, 20.0]
         """
-        make = self.fixed if checks.choice("kind", kind, KINDS) == "fixed" else self.random
-        return make(class_idxs, batch_size, n_batches, alpha, _stacklevel=3, **options)
+        checks.choice("kind", kind, KINDS)
+        return self._make(kind, class_idxs, batch_size, n_batches, alpha, **options)
 
     def fixed(
         self,
@@ -62,21 +66,11 @@ class SamplerFactory:
         batch_size: int,
         n_batches: int,
         alpha: float | None = None,
-        *,
-        weights: Any = None,
-        drop_empty: bool = False,
-        _stacklevel: int = 2,
         **options: Any,
     ) -> WeightedFixedBatchSampler:
         """The sampler of get(kind="fixed"). Warns StarvedClassWarning where a class with a
         positive weight is due too little for a slot in the batch."""
-        size = checks.batch_size(batch_size)
-        index = ClassIndex.from_class_idxs(class_idxs)
-        mix = _weights(index.host_sizes, alpha, weights, drop_empty)
-        counts = plan.fixed_counts(mix, size)
-        sampler = WeightedFixedBatchSampler(counts, index, n_batches, **options)
-        plan.warn_starved(mix, counts, _stacklevel)
-        return self._told(sampler)
+        return self._make("fixed", class_idxs, batch_size, n_batches, alpha, **options)
 
     def random(
         self,
@@ -84,17 +78,32 @@ class SamplerFactory:
         batch_size: int,
         n_batches: int,
         alpha: float | None = None,
-        *,
-        weights: Any = None,
-        drop_empty: bool = False,
-        _stacklevel: int = 2,
         **options: Any,
     ) -> WeightedRandomBatchSampler:
         """The sampler of get(kind="random")."""
-        checks.batch_size(batch_size)
+        return self._make("random", class_idxs, batch_size, n_batches, alpha, **options)
+
+    def _make(
+        self,
+        kind: str,
+        class_idxs: Any,
+        batch_size: int,
+        n_batches: int,
+        alpha: float | None,
+        *,
+        weights: Any = None,
+        drop_empty: bool = False,
+        **options: Any,
+    ) -> Any:
+        size = checks.batch_size(batch_size)
         index = ClassIndex.from_class_idxs(class_idxs)
         mix = _weights(index.host_sizes, alpha, weights, drop_empty)
-        return self._told(WeightedRandomBatchSampler(mix, index, batch_size, n_batches, **options))
+        if kind == "random":
+            return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
+        counts = plan.fixed_counts(mix, size)
+        sampler = WeightedFixedBatchSampler(counts, index, n_batches, **options)
+        plan.warn_starved(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        return self._told(sampler)
 
     def _told(self, sampler: Any) -> Any:
         if self.verbose:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -36,11 +36,11 @@ class FixedPlan:
     rows: np.ndarray
     rank_row: np.ndarray
 
-    @property
+    @cached_property
     def smallest(self) -> int:
         return int(self.rows[:, SIZE].min())
 
-    @property
+    @cached_property
     def largest(self) -> int:
         return int(self.rows[:, SIZE].max())
 
@@ -69,7 +69,7 @@ class RandomPlan:
     cuts: np.ndarray
     guide: np.ndarray
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Bisection steps that find the row within the longest part of the guide."""
         return int(np.diff(self.guide).max()).bit_length()
@@ -110,9 +110,9 @@ def warn_starved(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
     warnings.warn(
         f"every batch leaves out {len(starved)} of {len(counts)} classes: {named}{more}; "
         f"a batch of {int(counts.sum())} is too small to give each a slot by its weight. "
-        f"Use a larger batch_size, a larger alpha, or kind='random'",
+        f"Use a larger batch_size, more weight for them (a larger alpha), or kind='random'",
         StarvedClassWarning,
-        stacklevel=stacklevel + 1,
+        stacklevel=stacklevel,
     )
 
 

@@ -54,7 +54,7 @@ class WeightedFixedBatchSampler(StreamBatchSampler):
         if len(stranded):
             c = stranded[0]
             raise ValueError(
-                f"class {c} has {counts[c]} samples per batch and no members; set its count to 0"
+                f"class {c} has a count of {counts[c]} per batch and no members; set it to 0"
             )
         self._plan = plan.fixed_plan(counts, sizes, self.index.host_offsets)
         self._rows = torch.from_numpy(self._plan.rows).to(self.device)
@@ -168,16 +168,14 @@ def _signed(seed: int) -> int:
 
 
 def _counts(values: Any) -> np.ndarray:
-    """class_samples_per_batch as [C] int64."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
-    counts = np.asarray(values)
-    if counts.dtype.kind not in "iu" or counts.ndim != 1:
-        raise TypeError(
-            f"class_samples_per_batch must be a list of integers, not {counts.dtype} of shape "
-            f"{counts.shape}; pass one count a class"
-        )
+    """class_samples_per_batch as [C] int64, whose sum is a batch size."""
+    name = "class_samples_per_batch"
+    found = checks.whole_numbers(name, values, "pass one count a class")
+    if found.dtype == torch.bool:
+        raise TypeError(f"{name} must be a list of integers, not bool; pass one count a class")
+    counts = found.cpu().numpy().astype(np.int64)
     if (counts < 0).any():
         c = int(np.argmax(counts < 0))
         raise ValueError(f"a count per batch must be >= 0, but class {c} has {counts[c]}; mend it")
-    return counts.astype(np.int64)
+    checks.batch_size(sum(counts.tolist()))  # in Python ints, which do not wrap
+    return counts

@@ -22,6 +22,7 @@ from gpusampler.describe import table
 
 MAX_SLOTS = (1 << 31) - 1  # of one op call: its positions are 32 bits
 LIST_WINDOW_BYTES = 1 << 22
+MAX_BYTES = 1 << 30
 
 
 class _Epochs:
@@ -93,7 +94,7 @@ class StreamBatchSampler(BatchSampler):
         for window in self._windows(self.window_bytes):
             yield from window
 
-    def build(self, out: Tensor | None = None, max_bytes: int = 1 << 30) -> Tensor:
+    def build(self, out: Tensor | None = None, max_bytes: int = MAX_BYTES) -> Tensor:
         """All batches of this epoch at once: [n_batches, B] int64 on the device.
 
         The epoch is `self.epoch`, and stays it: building twice gives the same.
@@ -102,13 +103,8 @@ class StreamBatchSampler(BatchSampler):
         max_bytes  the most that may be allocated, default 1 GiB.
         Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
         """
-        size = 8 * self.n_batches * self.batch_size
-        if out is None and size > max_bytes:
-            raise ValueError(
-                f"an epoch of {self.n_batches} batches of {self.batch_size} takes {size} bytes, "
-                f"more than max_bytes={max_bytes}; iterate on_device(), which works in windows, "
-                f"or raise max_bytes"
-            )
+        if out is None:
+            self._check_bytes(self.n_batches, max_bytes)
         return self._filled(self._epoch * self.n_batches, self.n_batches, out)
 
     def batch(self, g: int) -> Tensor:
@@ -116,10 +112,11 @@ class StreamBatchSampler(BatchSampler):
         g div n_batches. The work is O(B), wherever g is."""
         return self.batches(g, 1)[0]
 
-    def batches(self, g0: int, count: int) -> Tensor:
-        """Global batches g0 .. g0 + count, [count, B] int64 on the device."""
+    def batches(self, g0: int, count: int, max_bytes: int = MAX_BYTES) -> Tensor:
+        """Global batches g0 .. g0 + count, [count, B] int64 on the device; max_bytes as build()."""
         g0 = checks.integer("the first batch", g0, 0, self._last_batch())
         count = checks.integer("count", count, 1, min(1 << 40, self._last_batch() - g0 + 1))
+        self._check_bytes(count, max_bytes)
         return self._filled(g0, count, None)
 
     def describe(self) -> str:
@@ -136,10 +133,24 @@ class StreamBatchSampler(BatchSampler):
     def _last_batch(self) -> int:
         return (1 << 62) // self.batch_size - 1
 
+    def _check_bytes(self, count: int, max_bytes: int) -> None:
+        size = 8 * count * self.batch_size
+        if size > checks.integer("max_bytes", max_bytes, 0, 1 << 62):
+            raise ValueError(
+                f"{count} batches of {self.batch_size} take {size} bytes, more than "
+                f"max_bytes={max_bytes}; iterate on_device(), which works in windows, "
+                f"or raise max_bytes"
+            )
+
     def _filled(self, g0: int, count: int, out: Tensor | None) -> Tensor:
         shape = (count, self.batch_size)
         if out is None:
             out = torch.empty(shape, dtype=torch.int64, device=self.device)
+        elif not isinstance(out, Tensor):
+            raise TypeError(
+                f"out must be a contiguous int64 tensor of shape {shape} on {self.device}, "
+                f"not {type(out).__name__}; pass torch.empty({shape}, dtype=torch.int64)"
+            )
         elif (
             tuple(out.shape) != shape
             or out.dtype != torch.int64
@@ -148,7 +159,8 @@ class StreamBatchSampler(BatchSampler):
         ):
             raise ValueError(
                 f"out must be a contiguous int64 tensor of shape {shape} on {self.device}, "
-                f"not {out.dtype} of shape {tuple(out.shape)} on {out.device}"
+                f"not {out.dtype} of shape {tuple(out.shape)} on {out.device}; "
+                f"pass torch.empty({shape}, dtype=torch.int64, device='{self.device}')"
             )
         step = MAX_SLOTS // self.batch_size
         for first in range(0, count, step):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -88,13 +89,20 @@ def given(weights: ArrayLike, sizes: np.ndarray, drop_empty: bool = False) -> We
     return _checked(values, which, times, np.asarray(sizes))
 
 
-def _as_weights(weights: ArrayLike, classes: int) -> np.ndarray:
+def _as_weights(weights: Any, classes: int) -> np.ndarray:
     if hasattr(weights, "detach"):
-        weights = weights.detach().cpu().numpy()
+        weights = weights.detach().cpu()
+        weights = (weights.double() if weights.is_floating_point() else weights).numpy()
     try:
-        x = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"weights must be numbers, one a class: {error}") from error
+        found = np.asarray(weights)
+    except ValueError as error:
+        raise ValueError("weights must be one-dimensional, not ragged rows; mend them") from error
+    if found.dtype.kind not in "iuf":
+        raise TypeError(
+            f"weights must be numbers, one a class, not {weights!r} ({found.dtype}); "
+            f"pass floats or integers"
+        )
+    x = found.astype(np.float64)
     if x.shape != (classes,):
         raise ValueError(
             f"weights must have one number for each of the {classes} classes, "

@@ -11,9 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler
+from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler, stream
 from gpusampler import sampler as sampler_module
-from gpusampler import stream
 
 SAMPLERS = {
     "fixed": {"kind": "fixed"},

@@ -1,0 +1,38 @@
+"""Does one batch cost the same wherever it is, and however large the dataset is?"""
+
+import numpy as np
+import pytest
+import torch
+from conftest import DEVICE, class_sizes
+
+from gpusampler import ClassIndex, SamplerFactory
+
+CASES = {  # N, C, g, against, asked
+    "N=1e4 C=10 g=0": (10**4, 10, 0, None, ""),
+    "N=1e4 C=10 g=1e12": (10**4, 10, 10**12, "N=1e4 C=10 g=0", "<= 1.5"),
+    "N=1e8 C=10 g=0": (10**8, 10, 0, "N=1e4 C=10 g=0", "<= 1.5"),
+    "N=1e8 C=10 g=1e12": (10**8, 10, 10**12, "N=1e4 C=10 g=0", "<= 1.5"),
+    "N=1e8 C=1e6 g=0": (10**8, 10**6, 0, "N=1e8 C=10 g=0", "<= 2"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::gpusampler.StarvedClassWarning")
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kind", ["fixed", "counter"])
+def test_batch(measure, benchmark, kind, name):
+    n, c, g, rival, target = CASES[name]
+    benchmark.group = f"batch(g), {kind}, B=1024"
+    offsets = np.concatenate([[0], np.cumsum(class_sizes(n, c))])
+    members = torch.arange(n, dtype=torch.int32)
+    index = ClassIndex(members, offsets, n, DEVICE)
+    more = {"kind": "fixed"} if kind == "fixed" else {"kind": "random", "class_draw": "counter"}
+    sampler = SamplerFactory().get(index, 1024, 1000, 0.5, device=DEVICE, **more)
+    assert torch.equal(sampler.batch(g), sampler.batches(g, 2)[0])
+    info = {"against": f"test_batch[{kind}-{rival}]", "rival": rival} if rival else {}
+    state = {"g": g}
+
+    def one():
+        state["g"] += 1
+        sampler.batch(state["g"])
+
+    measure(name, one, rounds=500, indices=1024, target=target, **info)

@@ -1,0 +1,125 @@
+"""Ahead-of-time compilation of Triton kernels, with no GPU, for tests to look at the result.
+
+In    specs, dicts that JSON can hold:
+        kernel      "module:function"
+        target      "cuda:80", "cuda:90", ..., "hip:gfx942"
+        signature   parameter -> type: {"out_ptr": "*i64", "n": "i32"}
+        constexprs  parameter -> value, for all others
+        num_warps   4 by default;  aligned: parameters divisible by 16, by default the pointers
+Out   one dict each:
+        name, target, num_warps, shared (bytes), registers, spills (0: none), ptx ("" on hip),
+        and on cuda sass, opcode -> how many in the code: {"IMAD": 312, "LDG": 9, ...}
+Triton is interpreted where TRITON_INTERPRET is set, as it is for most tests; so this file is
+also a script, and compiles in a process of its own: specs from stdin, results to stdout.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+Spec = dict[str, Any]
+_done: dict[str, dict[str, Any]] = {}  # for as long as the test session lasts
+
+
+def compile_kernel(spec: Spec) -> dict[str, Any]:
+    return compile_kernels([spec])[0]
+
+
+def compile_kernels(specs: list[Spec]) -> list[dict[str, Any]]:
+    """Compile in one process of its own; what this session has compiled is not compiled again.
+
+    Raises   RuntimeError with the compiler's last words.
+    """
+    keys = [json.dumps(spec, sort_keys=True) for spec in specs]
+    missing = [key for key in dict.fromkeys(keys) if key not in _done]
+    if missing:
+        env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        ran = subprocess.run(
+            [sys.executable, __file__],
+            input=f"[{','.join(missing)}]",
+            capture_output=True,
+            text=True,
+            env=env,
+        )
+        if ran.returncode:
+            raise RuntimeError(f"compiling {len(missing)} kernels failed:\n{ran.stderr[-4000:]}")
+        # the last line: importing a kernel's module may print
+        _done.update(zip(missing, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+    return [_done[key] for key in keys]
+
+
+def _compile(spec: Spec) -> dict[str, Any]:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    module, _, function = spec["kernel"].partition(":")
+    kernel = getattr(importlib.import_module(module), function)
+    types, values = spec["signature"], spec.get("constexprs", {})
+    wrong = set(kernel.arg_names) ^ {*types, *values}
+    if wrong:
+        raise ValueError(f"{spec['kernel']}: {sorted(wrong)} not in both the kernel and the spec")
+    aligned = spec.get("aligned", [name for name, kind in types.items() if kind[0] == "*"])
+    backend, _, arch = spec["target"].partition(":")
+    compiled = triton.compile(
+        ASTSource(
+            fn=kernel,
+            signature={name: types.get(name, "constexpr") for name in kernel.arg_names},
+            constexprs=values,
+            attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+        ),
+        target=GPUTarget("hip", arch, 64) if backend == "hip" else GPUTarget("cuda", int(arch), 32),
+        options={"num_warps": spec.get("num_warps", 4)},
+    )
+    measured = _measure_hip(compiled.asm) if backend == "hip" else _measure_cuda(compiled.asm)
+    return {
+        "name": compiled.metadata.name,
+        "target": spec["target"],
+        "num_warps": compiled.metadata.num_warps,
+        "shared": compiled.metadata.shared,
+        "ptx": compiled.asm.get("ptx", ""),
+        **measured,
+    }
+
+
+def _measure_hip(asm: dict[str, Any]) -> dict[str, Any]:
+    found = dict(re.findall(r"\.(\w+):\s+(\d+)", asm["amdgcn"]))
+    spills = int(found["vgpr_spill_count"]) + int(found["sgpr_spill_count"])
+    return {"registers": int(found["vgpr_count"]), "spills": spills}
+
+
+def _measure_cuda(asm: dict[str, Any]) -> dict[str, Any]:
+    """Registers, instructions by opcode, and spills: the loads and stores of local memory."""
+    import triton.backends.nvidia
+
+    cuobjdump = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(asm["cubin"])
+        command = [str(cuobjdump), "-res-usage", "--dump-sass", str(cubin)]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    opcodes = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z]\w*)", text)
+    counts = Counter(opcodes)
+    del counts["NOP"]  # padding
+    registers = re.search(r"REG:(\d+)", text)
+    if not registers or not counts:
+        raise RuntimeError(f"cuobjdump says nothing that is understood:\n{text[:2000]}")
+    return {
+        "registers": int(registers[1]),
+        "spills": counts["LDL"] + counts["STL"],
+        "sass": dict(counts.most_common()),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps([_compile(spec) for spec in json.load(sys.stdin)]))
