@@ -1,7 +1,7 @@
 """Benchmarks: what they share, and the table they leave in bench/RESULTS.md.
 
-Each benchmark says in extra_info: indices (per call), and against (the name of the rival whose
-median its own is divided by) with target (the ratio asked for) where there is one.
+Each benchmark says in extra_info: indices (per call), rival with ratio, or with against (the test
+whose median its own is divided by), and target (the ratio asked for) where there is one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,11 +63,13 @@ def rows(benchmarks) -> list[str]:
         lines += ["| --- | --- | --- | --- | --- |"]
         for b in (b for b in benchmarks if b.group == group):
             info = b.extra_info
-            time = median[b.name]
-            each = f"{time / info['indices'] * 1e9:.3g}" if "indices" in info else ""
-            rival = info.get("against", "")
-            ratio = f"{time / median[rival]:.2f} of {info['rival']}" if rival in median else ""
-            cells = [info["what"], f"{time * 1e3:.4g} ms", each, ratio, info.get("target", "")]
+            took = median[b.name]
+            each = f"{took / info['indices'] * 1e9:.3g}" if "indices" in info else ""
+            ratio = info.get("ratio")
+            if ratio is None and info.get("against") in median:
+                ratio = took / median[info["against"]]
+            ratio = "" if ratio is None else f"{ratio:.2f} of {info['rival']}"
+            cells = [info["what"], f"{took * 1e3:.4g} ms", each, ratio, info.get("target", "")]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -100,19 +103,27 @@ def pytest_addoption(parser) -> None:
 
 @pytest.fixture
 def measure(benchmark):
-    """measure(what, call, indices=..., against=..., rival=..., target=...): time it, median.
+    """measure(what, call, indices=..., rival=..., beside=..., target=...): time it, median.
 
-    On CUDA ten calls are under way at once, as in a loop that does not wait for each.
+    beside is the rival's call: the two are then run in turn, and the median of the ratios pair by
+    pair is kept, which holds where the machine's speed drifts. On CUDA ten calls are under way at
+    once, as in a loop that does not wait for each.
     """
     repeat = 10 if DEVICE.type == "cuda" else 1
 
-    def run(what, call, rounds=15, **info):
-        def repeated():
-            for _ in range(repeat):
-                call()
-            wait()
+    def timed(call) -> float:
+        begin = time.perf_counter()
+        for _ in range(repeat):
+            call()
+        wait()
+        return time.perf_counter() - begin
 
+    def run(what, call, rounds=15, beside=None, **info):
         benchmark.extra_info.update(what=what, repeat=repeat, **info)
-        benchmark.pedantic(repeated, rounds=rounds, warmup_rounds=2)
+        benchmark.pedantic(lambda: timed(call), rounds=rounds, warmup_rounds=2)
+        if beside is not None:
+            timed(beside)
+            ratios = [timed(call) / timed(beside) for _ in range(rounds)]
+            benchmark.extra_info["ratio"] = float(np.median(ratios))
 
     return run

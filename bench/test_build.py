@@ -15,6 +15,7 @@ TARGETS = {  # per size: times the limit
     "fixed": (1.0, 1.3, 1.0),
     "counter": (0.6, 0.6, 0.6),
 }
+INDICES = BATCH * BATCHES
 pytestmark = pytest.mark.filterwarnings("ignore::gpusampler.StarvedClassWarning")
 
 
@@ -22,57 +23,60 @@ def size_id(size):
     return f"N={size[0]:.0e} C={size[1]}".replace("e+0", "e")
 
 
+def limit_of(n):
+    data = torch.arange(n, device=DEVICE)
+    at = torch.empty(INDICES, dtype=torch.int64, device=DEVICE)
+    out = torch.empty_like(at)
+
+    def limit():
+        torch.randint(0, n, (INDICES,), out=at)
+        torch.index_select(data, 0, at, out=out)
+
+    return limit
+
+
+def multinomial_of(sampler):
+    return lambda: torch.multinomial(sampler._shares, 1 << 20, replacement=True)
+
+
+def sampler_of(n, c, what):
+    options = {"fixed": {"kind": "fixed"}, "counter": {"kind": "random", "class_draw": "counter"}}
+    more = options.get(what, {"kind": "random"})
+    index = shuffled_index(n, c)
+    return SamplerFactory().get(index, BATCH, BATCHES, 0.5, device=DEVICE, **more)
+
+
 @pytest.mark.parametrize("what", ["limit", "fixed", "counter", "torch.multinomial", "multinomial"])
 @pytest.mark.parametrize("size", SIZES, ids=size_id)
 def test_build(measure, benchmark, size, what):
     n, c = size
     benchmark.group = f"build, {size_id(size)}, B={BATCH}, T={BATCHES}"
-    indices = BATCH * BATCHES
-
-    def name(of):
-        return f"test_build[{size_id(size)}-{of}]"
-
     if what == "limit":
-        data, at = (
-            torch.arange(n, device=DEVICE),
-            torch.empty(indices, dtype=torch.int64, device=DEVICE),
-        )
-        out = torch.empty_like(at)
-
-        def limit():
-            torch.randint(0, n, (indices,), out=at)
-            torch.index_select(data, 0, at, out=out)
-
-        measure("torch.randint + torch.index_select", limit, indices=indices)
+        measure("torch.randint + torch.index_select", limit_of(n), indices=INDICES)
         return
-    kind = {"kind": "fixed"} if what == "fixed" else {"kind": "random"}
-    draw = {"class_draw": "counter"} if what == "counter" else {}
-    sampler = SamplerFactory().get(
-        shuffled_index(n, c), BATCH, BATCHES, 0.5, device=DEVICE, **kind, **draw
-    )
+    sampler = sampler_of(n, c, what)
     if what == "torch.multinomial":
-        shares = sampler._shares
-        measure(
-            "torch.multinomial alone, its classes",
-            lambda: torch.multinomial(shares, 1 << 20, replacement=True),
-            indices=1 << 20, rounds=7,
-        )  # fmt: skip
+        call = multinomial_of(sampler)
+        measure("torch.multinomial, one draw block", call, indices=1 << 20, rounds=7)
         return
     check(sampler, n)
     out = sampler.build()
-    state = {"epoch": 0}
 
     def build():  # each epoch anew: the multinomial's draws are kept within a block
-        state["epoch"] += 1
-        sampler.set_epoch(state["epoch"])
+        sampler.set_epoch(sampler.epoch + 1)
         sampler.build(out=out)
 
-    rival = ("torch.multinomial", 1.3) if what == "multinomial" else ("limit", None)
-    target = rival[1] or TARGETS[what][SIZES.index(size)]
-    measure(
-        f"gpusampler {what}", build, indices=indices, rival=rival[0], against=name(rival[0]),
-        target=f"<= {target}" if DEVICE.type == "cpu" else "", rounds=7 if rival[1] else 15,
-    )  # fmt: skip
+    if what == "multinomial":
+        info = {"rival": "torch.multinomial", "beside": multinomial_of(sampler), "rounds": 9}
+        target = 1.3
+    else:
+        info = {"rival": "limit", "beside": limit_of(n)}
+        target = TARGETS[what][SIZES.index(size)]
+    if DEVICE.type == "cpu":
+        info["target"] = f"<= {target}"
+    elif what == "multinomial":
+        del info["beside"]  # an epoch is many draw blocks there
+    measure(f"gpusampler {what}", build, indices=INDICES, **info)
 
 
 def check(sampler, n):
@@ -80,10 +84,8 @@ def check(sampler, n):
     built = sampler.batches(5, 3)
     assert int(built.min()) >= 0 and int(built.max()) < n
     assert torch.equal(built[1], sampler.batch(6))
-    if DEVICE.type == "cuda" and getattr(sampler, "class_draw", "") != "multinomial":
-        twin = SamplerFactory().get(
-            sampler.index, BATCH, BATCHES, 0.5,
-            kind="random" if hasattr(sampler, "class_draw") else "fixed", device="cpu",
-            **({"class_draw": "counter"} if hasattr(sampler, "class_draw") else {}),
-        )  # fmt: skip
+    what = getattr(sampler, "class_draw", "fixed")
+    if DEVICE.type == "cuda" and what != "multinomial":
+        options = {"kind": "fixed"} if what == "fixed" else {"kind": "random", "class_draw": what}
+        twin = SamplerFactory().get(sampler.index, BATCH, BATCHES, 0.5, device="cpu", **options)
         assert torch.equal(twin.batches(5, 3), built.cpu())

@@ -52,7 +52,7 @@ def make(what, labels):
         return BatchSampler(rows, BATCH, True)
     if what == "m-per-class":
         module = pytest.importorskip("pytorch_metric_learning.samplers")
-        rows = module.MPerClassSampler(labels, 8, BATCH, BATCH * BATCHES)
+        rows = module.MPerClassSampler(labels, 16, BATCH, BATCH * BATCHES)
         return BatchSampler(rows, BATCH, True)
     module = pytest.importorskip("pytorch_balanced_sampler")
     groups = [np.flatnonzero(labels == c).tolist() for c in range(C)]
