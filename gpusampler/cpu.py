@@ -11,10 +11,11 @@ members come as one gather. Then batch by batch the slots are permuted and the d
 from __future__ import annotations
 
 import numpy as np
-from numba import uint32, uint64
+from numba import int64, uint32, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, inlined, key, permute, philox
+from gpusampler.plan import CLASS, COUNT, FIRST, GRID_A, GRID_B, RANK, SIZE, START
 from gpusampler.random_bits import MEMBER, PICK, RANK_BELOW, SLOT
 
 SLAB = 1 << 18  # draws held at once
@@ -22,50 +23,62 @@ LEAST_PER_THREAD = 1 << 15
 
 
 @compiled
-def _gather(out, places, first, members, identity):
-    """out[e] = members[first + places[e]]. Unsigned: numba then adds no check for negatives."""
-    first = uint64(first)
+def _gather(out, places, members, identity):
+    """out[e] = members[places[e]], in a loop of its own: many loads are then under way at once."""
     if identity:
         for e in range(len(out)):
-            out[e] = first + places[e]
+            out[e] = places[e]
     else:
         for e in range(len(out)):
-            out[e] = members[first + places[e]]
+            out[e] = members[places[e]]
 
 
 @compiled
-def _draw_class(out, g0, row, members, identity, seed, scratch):
-    """All draws of one class in a slab: a run of ordinals, cut where a cycle or a chunk ends."""
-    places, left, right, hashes = scratch
-    label, n, first, count, a, b, start = row
-    cycle = (start + g0 * count) // n
-    i = (start + g0 * count) - cycle * n
-    k0, k1 = key(seed, MEMBER, cycle, label)
-    done = 0
-    while done < len(out):
-        m = min(len(out) - done, n - i, CHUNK)
-        permute(places, i, m, n, a, b, k0, k1, left, right, hashes)
-        _gather(out[done : done + m], places, first, members, identity)
-        done += m
-        i += m
-        if i == n and done < len(out):
-            i = 0
-            cycle += 1
-            k0, k1 = key(seed, MEMBER, cycle, label)
+def _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch):
+    """Class by class, the draws of n_rows batches: a run of ordinals each, cut where a cycle ends
+    or the chunk of places to be gathered is full."""
+    ordinals, left, right, hashes, places = scratch
+    filled, done = 0, 0
+    for c in range(len(rows)):
+        n, first, count = uint64(rows[c, SIZE]), uint64(rows[c, FIRST]), uint64(rows[c, COUNT])
+        a, b = rows[c, GRID_A], rows[c, GRID_B]
+        before = uint64(rows[c, START]) + uint64(g0) * count
+        cycle = before // n
+        i = before - cycle * n
+        todo = int64(count) * n_rows
+        while todo:
+            k0, k1 = key(seed, MEMBER, cycle, rows[c, CLASS])
+            end = min(uint64(todo), n - i)
+            while end:
+                m = min(int64(end), CHUNK - filled)
+                permute(ordinals, int64(i), m, int64(n), a, b, k0, k1, left, right, hashes)
+                for e in range(m):
+                    places[filled + e] = first + ordinals[e]
+                filled += m
+                i += uint64(m)
+                end -= uint64(m)
+                todo -= m
+                if filled == CHUNK:
+                    _gather(drawn[done : done + CHUNK], places, members, identity)
+                    done += CHUNK
+                    filled = 0
+            cycle += uint64(1)
+            i = uint64(0)
+    _gather(drawn[done:], places, members, identity)
 
 
 @compiled
 def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
     """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
-    places, left, right, hashes = scratch
+    slots, left, right, hashes, _ = scratch
     size = len(out_row)
     k0, k1 = key(seed, SLOT, g, 0)
     for r in range(0, size, CHUNK):
         m = min(CHUNK, size - r)
-        permute(places, r, m, size, a, b, k0, k1, left, right, hashes)
+        permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
         froms = source[r : r + m]
         for e in range(m):
-            out_row[places[e]] = drawn[froms[e]]
+            out_row[slots[e]] = drawn[froms[e]]
     for r in range(size):
         source[r] += steps[r]
 
@@ -78,19 +91,16 @@ def _fixed_slab(out, rows, members, identity, a, b, seed, g0):
         np.empty(CHUNK, np.uint16),
         np.empty(CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
+        np.empty(CHUNK, np.uint64),
     )
     drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
+    _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch)
     source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn
     steps = np.empty(size, np.uint32)
     for c in range(len(rows)):
-        label, n, first, count = rows[c, 0], rows[c, 1], rows[c, 2], rows[c, 3]
-        rank, side_a, side_b, start = rows[c, 4], rows[c, 5], rows[c, 6], rows[c, 7]
-        row = (label, n, first, count, side_a, side_b, start)
-        begin = rank * n_rows
-        part = drawn[begin : begin + count * n_rows]
-        _draw_class(part, g0, row, members, identity, seed, scratch)
+        count, rank = rows[c, COUNT], rows[c, RANK]
         for j in range(count):
-            source[rank + j] = begin + j
+            source[rank + j] = rank * n_rows + j
             steps[rank + j] = count
     for t in range(n_rows):
         _scatter_row(out[t], drawn, source, steps, g0 + t, a, b, seed, scratch)
@@ -159,8 +169,7 @@ def _random_slab(
         _random_words(at + begin, m, size, seed, g0, words)
         given = classes[begin : begin + m]
         _random_places(places[:m], words, given, drawn, rows, cuts, guide, shift)
-        # a loop of its own: the loads of many slots are then under way at once
-        _gather(out[begin : begin + m], places, 0, members, identity)
+        _gather(out[begin : begin + m], places, members, identity)
 
 
 NO_MEMBERS = np.empty(0, np.int64)

@@ -27,6 +27,7 @@ from gpusampler.random_bits import (
 )
 
 CHUNK = 2048  # lanes of one vector loop; its scratch stays in the first-level cache
+FEW_LANES = 3  # up to here one lane after another is faster
 ROUNDS = HALF_ROUNDS // 2
 
 compiled = njit(nogil=True, cache=True)
@@ -142,11 +143,42 @@ def _rounds(left, right, m, a, b, k0, k1):
             right[e] = _half_round(right[e], x, low1, high1, b)
 
 
+@inlined
+def _half_round_one(x, y, w, side):
+    """_half_round of one lane, in 32 bits: it waits for one multiply less."""
+    h = uint32(uint32(y ^ w) * uint32(ROUND_M0 << 16))
+    h = uint32(uint32(h ^ uint32(h >> uint32(8)) ^ w) >> uint32(16))
+    h = uint32(h * uint32(ROUND_M1 << 16))
+    x = uint32(x + uint32(uint64(h) * uint64(side) >> uint64(32)))
+    return uint32(x - side) if x >= side else x
+
+
+@compiled
+def permute_one(i, n, a, b, k0, k1):
+    """perm(i, n, (k0, k1)) of one place, n >= RANK_BELOW."""
+    i, n, a, b = uint32(i), uint32(n), uint32(a), uint32(b)
+    while True:
+        left = uint32(i // b)
+        right = uint32(i - left * b)
+        for t in range(ROUNDS):
+            w0 = uint32(k0 + uint32(t) * uint32(WEYL_0))
+            w1 = uint32(k1 + uint32(t) * uint32(WEYL_1))
+            left = _half_round_one(left, right, w0, a)
+            right = _half_round_one(right, left, w1, b)
+        i = uint32(left * b + right)
+        if i < n:
+            return i
+
+
 @compiled
 def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
     """out[e] = perm(i0 + e, n, (k0, k1)) for 0 <= e < m <= CHUNK."""
     if n < RANK_BELOW:
         _permute_ranked(out, i0, m, n, k0, k1, hashes)
+        return
+    if m <= FEW_LANES:
+        for e in range(m):
+            out[e] = permute_one(i0 + e, n, a, b, k0, k1)
         return
     _split(i0, m, b, left, right)
     _rounds(left, right, m, a, b, k0, k1)
@@ -157,8 +189,5 @@ def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
         outside += i >= n
     if outside:
         for e in range(m):
-            while out[e] >= n:
-                left[e] = out[e] // uint32(b)
-                right[e] = out[e] % uint32(b)
-                _rounds(left[e:], right[e:], 1, a, b, k0, k1)
-                out[e] = uint32(left[e]) * uint32(b) + uint32(right[e])
+            if out[e] >= n:
+                out[e] = permute_one(out[e], n, a, b, k0, k1)
