@@ -1,5 +1,7 @@
 """Does one batch cost the same wherever it is, and however large the dataset is?"""
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -16,23 +18,23 @@ CASES = {  # N, C, g, against, asked
 }
 
 
+def caller(kind, name):
+    """A call that builds the next batch, from this case's g on."""
+    n, c, g, *_ = CASES[name]
+    offsets = np.concatenate([[0], np.cumsum(class_sizes(n, c))])
+    index = ClassIndex(torch.arange(n, dtype=torch.int32), offsets, n, DEVICE)
+    more = {"kind": "fixed"} if kind == "fixed" else {"kind": "random", "class_draw": "counter"}
+    sampler = SamplerFactory().get(index, 1024, 1000, 0.5, device=DEVICE, **more)
+    assert torch.equal(sampler.batch(g), sampler.batches(g, 2)[0])
+    numbers = count(g)
+    return lambda: sampler.batch(next(numbers))
+
+
 @pytest.mark.filterwarnings("ignore::gpusampler.StarvedClassWarning")
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("kind", ["fixed", "counter"])
 def test_batch(measure, benchmark, kind, name):
-    n, c, g, rival, target = CASES[name]
     benchmark.group = f"batch(g), {kind}, B=1024"
-    offsets = np.concatenate([[0], np.cumsum(class_sizes(n, c))])
-    members = torch.arange(n, dtype=torch.int32)
-    index = ClassIndex(members, offsets, n, DEVICE)
-    more = {"kind": "fixed"} if kind == "fixed" else {"kind": "random", "class_draw": "counter"}
-    sampler = SamplerFactory().get(index, 1024, 1000, 0.5, device=DEVICE, **more)
-    assert torch.equal(sampler.batch(g), sampler.batches(g, 2)[0])
-    info = {"against": f"test_batch[{kind}-{rival}]", "rival": rival} if rival else {}
-    state = {"g": g}
-
-    def one():
-        state["g"] += 1
-        sampler.batch(state["g"])
-
-    measure(name, one, rounds=500, indices=1024, target=target, **info)
+    *_, rival, target = CASES[name]
+    info = {"beside": caller(kind, rival), "rival": rival, "target": target} if rival else {}
+    measure(name, caller(kind, name), rounds=500, indices=1024, **info)

@@ -91,6 +91,11 @@ class ClassIndex:
         if low < 0 or high >= classes:
             raise ValueError(_label_error(found, classes, num_classes is None))
         checks.integer("the largest label", high, 0, (1 << 31) - 2)
+        if num_classes is None and classes > max(1 << 24, 16 * len(found)):
+            raise ValueError(
+                f"labels must number the classes from 0 on, but {len(found)} labels reach {high}; "
+                f"renumber them, or pass num_classes={classes} if so many are meant"
+            )
         sizes, members = (_group_on_host if found.device.type == "cpu" else _group_on_device)(
             found, classes
         )
@@ -151,7 +156,7 @@ def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
 def _group_on_host(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
     from gpusampler import counting_sort
 
-    sizes, places, _ = counting_sort.group(labels.numpy(), classes)
+    sizes, places = counting_sort.group(labels.numpy(), classes)
     return sizes, None if places is None else torch.from_numpy(places)
 
 

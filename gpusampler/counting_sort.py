@@ -19,13 +19,11 @@ compiled = njit(nogil=True, cache=True)
 
 @compiled
 def _count(labels, begin, end, counts):
-    """Add to counts; the number of descents, or -1 - i where label i is out of range."""
+    """Add to counts; returns the number of descents."""
     descents = 0
     last = labels[begin]
     for i in range(begin, end):
         label = labels[i]
-        if label < 0 or label >= len(counts):
-            return -1 - i
         counts[label] += 1
         descents += label < last
         last = label
@@ -41,31 +39,28 @@ def _place(labels, begin, end, heads, places):
         heads[label] = at + 1
 
 
-def group(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+def group(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Count and group places by label.
 
-    labels   [N] any integer dtype, contiguous.
+    labels   [N] in [0, num_classes), which the caller has checked; any integer dtype, contiguous.
     Returns  counts [num_classes] int64; places [N] int32 (int64 from 2^31 on) grouped by label,
-             ascending in each, None where the labels ascend already; and the first place of a
-             label outside [0, num_classes), else None (then the others are of no use).
+             ascending in each, None where the labels ascend already.
     """
     n = len(labels)
     threads = parallel.threads_for(n, max(LEAST_PER_THREAD, 4 * num_classes))
     each = -(-n // threads) if n else 1
     parts = -(-n // each)
     counts = np.zeros((parts, num_classes), np.int64)
-    outcome = np.zeros(parts, np.int64)
+    descents = np.zeros(parts, np.int64)
 
     def count(begin: int, end: int) -> None:
-        outcome[begin // each] = _count(labels, begin, end, counts[begin // each])
+        descents[begin // each] = _count(labels, begin, end, counts[begin // each])
 
     parallel.run(count, n, each, threads)
     sizes = counts.sum(axis=0)
-    if np.any(outcome < 0):
-        return sizes, None, int(-1 - outcome[outcome < 0][0])
     seams = np.arange(each, n, each)
-    if not outcome.any() and np.all(labels[seams - 1] <= labels[seams]):
-        return sizes, None, None
+    if not descents.any() and np.all(labels[seams - 1] <= labels[seams]):
+        return sizes, None
 
     # part t of class c begins behind all smaller classes and behind parts before t of class c
     heads = np.cumsum(counts, axis=0) - counts
@@ -76,4 +71,4 @@ def group(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray 
         _place(labels, begin, end, heads[begin // each], places)
 
     parallel.run(place, n, each, threads)
-    return sizes, places, None
+    return sizes, places

@@ -15,7 +15,7 @@ def table(title: str, sizes: np.ndarray, per_epoch: np.ndarray, n_batches: int) 
     lines = [
         title,
         f"{'class':>10} {'members':>12} {'share':>8} {'per batch':>11} {'per epoch':>14} "
-        f"{'epochs to see all':>18}",
+        f"{'per member':>11}",
     ]
     total = per_epoch.sum()
     for c in range(min(len(sizes), MOST_ROWS)):
@@ -28,8 +28,7 @@ def table(title: str, sizes: np.ndarray, per_epoch: np.ndarray, n_batches: int) 
 
 
 def _line(name: str, size: int, draws: float, total: float, n_batches: int) -> str:
-    epochs = f"{size / draws:.4g}" if draws else "never"
     return (
         f"{name:>10} {size:>12} {draws / total:>8.4f} {draws / n_batches:>11.4g} "
-        f"{draws:>14.6g} {epochs:>18}"
+        f"{draws:>14.6g} {draws / max(size, 1):>11.4g}"
     )

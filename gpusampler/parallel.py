@@ -1,4 +1,4 @@
-"""Parallel: run one compiled task over ranges of rows on torch's number of threads.
+"""Parallel: run one compiled task over ranges of rows on several threads.
 
 Plain threads, started per call and joined before it returns: safe after a fork, safe from
 several Python threads at once, and nothing lives on. The tasks release the GIL.
@@ -10,12 +10,17 @@ import threading
 from collections.abc import Callable
 from itertools import count
 
+import numba
 import torch
 
 
 def threads_for(work: int, least: int) -> int:
-    """How many threads to use for so many items, giving each at least `least`."""
-    return max(1, min(torch.get_num_threads(), work // least))
+    """How many threads to use for so many items, giving each at least `least`.
+
+    At most torch's (torch.set_num_threads) and numba's (NUMBA_NUM_THREADS).
+    """
+    most = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    return max(1, min(most, work // least))
 
 
 def run(task: Callable[[int, int], object], n_rows: int, rows_each: int, threads: int) -> None:

@@ -2,8 +2,8 @@
 
 Takes a seed, a purpose and counters.
 Gives words, keys, and the grid on which a permutation of [0, n) walks.
-Knows nothing of classes or batches. This is the bit contract: the CPU twin and
-the kernels take every constant from here.
+Knows nothing of classes or batches. This is the bit contract. The CPU twin takes its constants
+from here; the kernels, which import nothing, repeat them, and the parity tests hold them equal.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
 #   x' = (x + (g(y, w) * a >> 16)) mod a
 #   g(y, w): y = ((y ^ w) * ROUND_M0) mod 2^16;  y ^= y >> 8 ^ w >> 16;  (y * ROUND_M1) mod 2^16
 # Sixteen-bit arithmetic: a CPU vector holds twice the lanes and every multiply is one
-# instruction (one permuted element took 0.4 to 0.6 of the time of a 32-bit round with two
-# multiplies, same run). Chosen by test: chi-squared over all ordered triples at
+# instruction (a permuted element took 0.6 of the time of a 32-bit round with two multiplies,
+# same run). Chosen by test: chi-squared over all ordered triples at
 # n = 32..100 (45 position sets, 100 a cell: z <= 1.9, mean 0.03, deviation 1.03) and over
 # 4-tuples at the corners of grid rectangles, n = 32..42 (z <= 1.6); joint triples of high and
 # low bits, shared rows, shared columns and order at n = 100..2^31-1, 8e6 keys (|z| <= 2.7 of 135).
@@ -67,6 +67,11 @@ def words(
 ) -> tuple[int, int, int, int]:
     """The four words of one use: x is a batch, cycle or block (64 bits), y a class or slot."""
     return philox((x & U32, x >> 32, y, purpose | segment << 8), (seed & U32, seed >> 32 & U32))
+
+
+def signed(seed: int) -> int:
+    """The 64 bits of a seed as a signed integer, as torch ops and kernels take them."""
+    return seed - (1 << 64) if seed >> 63 else seed
 
 
 @lru_cache(maxsize=1 << 16)

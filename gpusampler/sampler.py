@@ -60,7 +60,7 @@ class WeightedFixedBatchSampler(StreamBatchSampler):
         self._rows = torch.from_numpy(self._plan.rows).to(self.device)
         self._rank_row = torch.from_numpy(self._plan.rank_row).to(self.device)
         self._grid = plan.grid_or_none(self.batch_size)
-        self._keys: dict[int, tuple[Tensor, int]] = {}
+        self._keys: dict[tuple[int, int], tuple[Tensor, int]] = {}
 
     @property
     def class_counts(self) -> Tensor:
@@ -68,17 +68,19 @@ class WeightedFixedBatchSampler(StreamBatchSampler):
 
     def _key_ends(self, n: int) -> tuple[Tensor, int]:
         """For windows of n batches: where each row's keys end, on the device, and the last end."""
-        if n not in self._keys:
+        found = self._keys.get((n, self._stream()))
+        if found is None:
+            ends = self._plan.key_ends(n)
+            found = torch.from_numpy(ends).to(self.device), int(ends[-1])
             if len(self._keys) >= 8:
                 self._keys.clear()
-            ends = self._plan.key_ends(n)
-            self._keys[n] = torch.from_numpy(ends).to(self.device), int(ends[-1])
-        return self._keys[n]
+            self._keys[n, self._stream()] = found
+        return found
 
     def _draw(self, out: Tensor, g0: int) -> None:
         ops.draw_fixed(
             out, self.index.members, self._rows, self._rank_row, *self._key_ends(len(out)),
-            self._plan.smallest, self._plan.largest, *self._grid, _signed(self.seed), g0,
+            self._plan.smallest, self._plan.largest, *self._grid, random_bits.signed(self.seed), g0,
         )  # fmt: skip
 
 
@@ -111,7 +113,7 @@ class WeightedRandomBatchSampler(StreamBatchSampler):
         self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
         sizes = self.index.host_sizes
         if not isinstance(class_weights, weights.Weights):
-            rates = weights.given(class_weights, np.ones_like(sizes)).shares()
+            rates = weights.given(class_weights, sizes).shares()
             class_weights = weights.given(rates * sizes, sizes)
         self._plan = plan.random_plan(class_weights, sizes, self.index.host_offsets)
         if self.class_draw == "multinomial" and len(self._plan.rows) > 1 << 24:
@@ -123,7 +125,7 @@ class WeightedRandomBatchSampler(StreamBatchSampler):
         self._cuts = torch.from_numpy(self._plan.cuts.view(np.int64)).to(self.device)
         self._guide = torch.from_numpy(self._plan.guide).to(self.device)
         self._shares = torch.from_numpy(self._plan.shares).to(self.device)
-        self._block: tuple[int, Tensor] = (-1, self._shares)
+        self._block: tuple[tuple[int, int], Tensor] | None = None
 
     @property
     def class_counts(self) -> Tensor:
@@ -146,25 +148,24 @@ class WeightedRandomBatchSampler(StreamBatchSampler):
 
     def _class_block(self, number: int, per_block: int) -> Tensor:
         """The row of every slot of one draw block, [per_block, B]; the last block is kept."""
-        if self._block[0] != number:
+        wanted, block = (number, self._stream()), self._block
+        if block is None or block[0] != wanted:  # a local: other threads may draw others
             low, high, _, _ = random_bits.words(self.seed, random_bits.DRAW_BLOCK, number)
             generator = torch.Generator(self.device).manual_seed(low | high << 32)
             draws = torch.multinomial(
                 self._shares, per_block * self.batch_size, replacement=True, generator=generator
             )
-            self._block = number, draws.view(per_block, self.batch_size)
-        return self._block[1]
+            block = self._block = wanted, draws.view(per_block, self.batch_size)
+        return block[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_block": None}
 
     def _pick(self, out: Tensor, classes: Tensor | None, g0: int) -> None:
         ops.draw_random(
             out, self.index.members, self._rows, self._cuts, self._guide, classes,
-            self._plan.steps, _signed(self.seed), g0,
+            self._plan.steps, random_bits.signed(self.seed), g0,
         )  # fmt: skip
-
-
-def _signed(seed: int) -> int:
-    """The same 64 bits as a signed integer, as torch ops take them."""
-    return seed - (1 << 64) if seed >> 63 else seed
 
 
 def _counts(values: Any) -> np.ndarray:

@@ -20,7 +20,8 @@ from gpusampler import checks
 from gpusampler.class_index import ClassIndex
 from gpusampler.describe import table
 
-MAX_SLOTS = (1 << 31) - 1  # of one op call: its positions are 32 bits
+MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key table
+# of at most 4 bytes a slot then stays small
 LIST_WINDOW_BYTES = 1 << 22
 MAX_BYTES = 1 << 30
 
@@ -64,6 +65,11 @@ class StreamBatchSampler(BatchSampler):
     def _draw(self, out: Tensor, g0: int) -> None:
         """Fill out [n, B] with batches g0 .. g0 + n; n * B < 2^31."""
 
+    def _stream(self) -> int:
+        """Where work is queued now; what one stream made, another has not waited for."""
+        on_cuda = self.device.type == "cuda"
+        return torch.cuda.current_stream(self.device).cuda_stream if on_cuda else 0
+
     @property
     @abstractmethod
     def class_counts(self) -> Tensor:
@@ -79,7 +85,9 @@ class StreamBatchSampler(BatchSampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration yield this epoch. Setting it twice is setting it once."""
-        self._epoch = checks.integer("epoch", epoch, 0, self._last_batch() // self.n_batches)
+        self._epoch = checks.integer(
+            "epoch", epoch, 0, (self._last_batch() + 1) // self.n_batches - 1
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         for window in self._windows(LIST_WINDOW_BYTES):
@@ -87,11 +95,11 @@ class StreamBatchSampler(BatchSampler):
                 yield row.tolist()
 
     def on_device(self) -> Iterator[Tensor]:
-        """Yield the next epoch as [B] int64 views on the device, without waiting for it.
+        """Yield the next epoch as [B] int64 views on the device; the host does not wait for them.
 
-        Batches are built in windows of at most window_bytes, one ahead of its use.
+        Batches are built in windows; the current one and the next take at most window_bytes.
         """
-        for window in self._windows(self.window_bytes):
+        for window in self._windows(self.window_bytes // 2):
             yield from window
 
     def build(self, out: Tensor | None = None, max_bytes: int = MAX_BYTES) -> Tensor:
@@ -100,7 +108,7 @@ class StreamBatchSampler(BatchSampler):
         The epoch is `self.epoch`, and stays it: building twice gives the same.
 
         out        a contiguous tensor of that shape, dtype and device to fill and return.
-        max_bytes  the most that may be allocated, default 1 GiB.
+        max_bytes  the most that the result may take, default 1 GiB.
         Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
         """
         if out is None:
@@ -109,7 +117,11 @@ class StreamBatchSampler(BatchSampler):
 
     def batch(self, g: int) -> Tensor:
         """Global batch number g, [B] int64 on the device: batch g mod n_batches of epoch
-        g div n_batches. The work is O(B), wherever g is."""
+        g div n_batches.
+
+        The work is O(B), wherever g is; where classes come from torch.multinomial it is one block
+        of about 2^20 draws, and the last block is kept.
+        """
         return self.batches(g, 1)[0]
 
     def batches(self, g0: int, count: int, max_bytes: int = MAX_BYTES) -> Tensor:
@@ -120,8 +132,8 @@ class StreamBatchSampler(BatchSampler):
         return self._filled(g0, count, None)
 
     def describe(self) -> str:
-        """A table: each class's size, share of the draws, draws per batch and epoch, and how many
-        epochs see all its members."""
+        """A table: each class's size, share of the draws, draws per batch and per epoch, and
+        draws of one member per epoch. Expected values where classes are drawn at random."""
         return table(
             f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
             f"seed {self.seed}, {self.index}",

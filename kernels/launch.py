@@ -29,11 +29,6 @@ def inverse(n: int) -> int:
     return 0xFFFFFFFF // n
 
 
-def signed(seed: int) -> int:
-    """The same 64 bits as a signed integer, as Triton passes them."""
-    return seed - (1 << 64) if seed >> 63 else seed
-
-
 def draw_fixed(
     out: Tensor, members: Tensor | None, rows: Tensor, rank_row: Tensor, key_ends: Tensor,
     n_keys: int, span: tuple[int, int], grid: tuple[int, int], seed: int, g0: int,
@@ -44,13 +39,14 @@ def draw_fixed(
     rows, rank_row  of FixedPlan;  key_ends [A] i64: FixedPlan.key_ends(n), n_keys its last
     span            the smallest and largest class size of rows
     grid            of [0, B);  member, slot: the purposes of the two keys
+    seed            64 bits, as a signed integer
     """
     n, size = out.shape
     window = torch.empty((len(rows), draw.ROW.value), dtype=torch.int32, device=out.device)
     keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
     draw.window_tables[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
         window, keys, rows, key_ends,
-        len(rows), n_keys, n, len(rows).bit_length(), signed(seed), g0,
+        len(rows), n_keys, n, len(rows).bit_length(), seed, g0,
         MEMBER=member, SLOT=slot, BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
     a, b = grid
@@ -76,7 +72,7 @@ def draw_random(
     draw.draw_random[(triton.cdiv(n * size, RANDOM_BLOCK),)](
         out, out if members is None else members, rows, cuts, guide,
         out if classes is None else classes,
-        n * size, size, inverse(size), steps, 32 - bits, signed(seed), g0,
+        n * size, size, inverse(size), steps, 32 - bits, seed, g0,
         PICK=pick, DRAWN=classes is not None, IDENTITY=members is None,
         BLOCK=RANDOM_BLOCK, num_warps=WARPS,
     )  # fmt: skip

@@ -111,8 +111,8 @@ def kernel_fixed(case: Case, g0: int, n: int, device: torch.device) -> list[list
     out, p, ends = on(device, case.poisoned(n)), case.fixed, case.fixed.key_ends(n)
     launch.draw_fixed(
         out, on(device, case.members), on(device, p.rows), on(device, p.rank_row),
-        on(device, ends), int(ends[-1]), (p.smallest, p.largest), case.grid, case.seed, g0,
-        random_bits.MEMBER, random_bits.SLOT,
+        on(device, ends), int(ends[-1]), (p.smallest, p.largest), case.grid,
+        random_bits.signed(case.seed), g0, random_bits.MEMBER, random_bits.SLOT,
     )  # fmt: skip
     return out.tolist()
 
@@ -125,6 +125,7 @@ def kernel_random(
     out, p = on(device, case.poisoned(n)), case.random
     launch.draw_random(
         out, on(device, case.members), on(device, p.rows), on(device, p.cuts.view(np.int64)),
-        on(device, p.guide), on(device, classes), p.steps, case.seed, g0, random_bits.PICK,
+        on(device, p.guide), on(device, classes), p.steps,
+        random_bits.signed(case.seed), g0, random_bits.PICK,
     )  # fmt: skip
     return out.tolist()

@@ -14,6 +14,8 @@ import shipped
 from cases import POISON, Case
 from gpusampler.kernels import launch
 
+from gpusampler import random_bits
+
 NAME = {value: name for name, value in shipped.SIZES.items()}
 MEMBERS = {np.dtype(np.int32): "*i32", np.dtype(np.int64): "*i64"}
 
@@ -40,7 +42,7 @@ def fixed(case: Case, g0: int, n: int, target: str) -> tuple[list[list[int]], Co
     counts = run(
         shipped.tables(target), lanes,
         [window, keys, rows, ptx.Buffer(ends, "key_ends"), len(plan.rows), int(ends[-1]), n,
-         len(plan.rows).bit_length(), launch.signed(case.seed), g0],
+         len(plan.rows).bit_length(), random_bits.signed(case.seed), g0],
     )  # fmt: skip
     window.assert_fully_written()
     keys.assert_fully_written()
@@ -72,7 +74,7 @@ def random(
         [out, members, ptx.Buffer(plan.rows, "rows"), ptx.Buffer(plan.cuts, "cuts"),
          ptx.Buffer(plan.guide, "guide"), ptx.Buffer(drawn, "classes"), n * size, size,
          launch.inverse(size), plan.steps, 33 - (len(plan.guide) - 1).bit_length(),
-         launch.signed(case.seed), g0],
+         random_bits.signed(case.seed), g0],
     )  # fmt: skip
     out.assert_fully_written()
     return out.array.tolist(), counts

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import ClassIndex, SamplerFactory, class_index, counting_sort
+from gpusampler import ClassIndex, SamplerFactory, class_index, parallel
 
 LABELS = [2, 0, 1, 1, 0, 3, 1, 0, 3, 1, 1]
 GROUPED = [[1, 4, 7], [2, 3, 6, 9, 10], [0], [5, 8]]  # written down by hand
@@ -285,10 +285,7 @@ def test_any_labels_on_any_number_of_threads_group_as_plain_python_does(
     labels = sorted(labels) if ascending else labels
     classes = max(labels) + 1 + spare
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting_sort, "LEAST_PER_THREAD", 1)
-        patch.setattr(torch, "get_num_threads", lambda: threads)
-        used = counting_sort.parallel.threads_for(len(labels), counting_sort.LEAST_PER_THREAD)
+        patch.setattr(parallel, "threads_for", lambda work, least: min(threads, work))
         index = ClassIndex.from_labels(np.array(labels, np.uint8), num_classes=classes)
-    assert used == min(threads, len(labels))
     assert held(index) == grouping(labels, classes)
     assert (index.members is None) == (labels == sorted(labels))

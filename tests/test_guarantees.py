@@ -1,9 +1,11 @@
 """Guarantees 1 to 3 of the samplers: counts, coverage, purity; and epochs."""
 
+import multiprocessing
 import pickle
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -73,6 +75,21 @@ def test_coverage_holds_across_epochs():
         seen.update(index for batch in sampler for index in batch)
     assert {seen[m] for m in np.flatnonzero(labels == 0)} == {8}
     assert {seen[m] for m in np.flatnonzero(labels == 1)} == {10}
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 31, 32, 33, 100, 3001])
+def test_every_pass_of_a_class_in_stream_order_is_a_permutation(size):
+    sampler = WeightedFixedBatchSampler([1], [range(size)], 5 * size, device="cpu", seed=size)
+    passes = sampler.build().view(5, size)  # batches of one: the order within is the stream's
+    assert torch.equal(passes.sort(dim=1).values, torch.arange(size).expand(5, size))
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, 2), (7, 31), (7, 33), (128, 9), (10, 3001)])
+def test_whole_passes_draw_each_member_alike_wherever_batches_cut_them(count, size):
+    sampler = WeightedFixedBatchSampler([count], [range(size)], size, device="cpu")
+    for epoch in (0, 5):  # size batches of count draws: count whole passes
+        sampler.set_epoch(epoch)
+        assert torch.bincount(sampler.build().flatten()).tolist() == [count] * size
 
 
 def test_each_pass_of_a_class_has_an_order_of_its_own():
@@ -189,7 +206,55 @@ def test_a_far_batch_costs_no_error_and_the_last_one_is_refused_clearly():
         sampler.batch(last + 1)
 
 
-def test_describe_tells_size_share_and_epochs_of_each_class():
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_threads_that_share_a_sampler_get_the_right_batches(name, monkeypatch):
+    monkeypatch.setattr(sampler_module, "DRAW_BLOCK_SLOTS", 8 * 16)
+    sampler, _ = make(name, n_batches=200)
+    expected = sampler.build()
+
+    def every(step):
+        return [torch.equal(sampler.batch(g), expected[g]) for g in range(0, 200, step)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(all(found) for found in pool.map(every, [1, 2, 3, 1]))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_building_after_a_fork_gives_the_same_batches():
+    sampler, _ = make("fixed", (5000, 300), 4096, 40)  # enough for several threads
+    expected = sampler.build()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert torch.equal(torch.from_numpy(pool.apply(built, (sampler,))), expected)
+
+
+def built(sampler):
+    return sampler.build().numpy()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("seed", [0, -1, 1 << 63])
+@pytest.mark.parametrize("name", ["fixed", "counter"])
+def test_a_sampler_on_cuda_gives_the_batches_of_the_cpu(name, seed):
+    on_cpu, _ = make(name, n_batches=40, seed=seed)
+    on_cuda, _ = make(name, n_batches=40, seed=seed, device="cuda")
+    assert torch.equal(on_cuda.build().cpu(), on_cpu.build())
+    assert torch.equal(torch.stack(list(on_cuda.on_device())).cpu(), on_cpu.build())
+    assert list(on_cuda) == on_cpu.batches(40, 40).tolist()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_device_loop_never_waits_for_the_gpu():
+    sampler, _ = make("counter", n_batches=40, device="cuda")
+    list(sampler.on_device())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert len(list(sampler.on_device())) == 40
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_describe_tells_size_share_and_draws_of_each_class():
     sampler, _ = make(sizes=(50, 20, 5), batch_size=8, n_batches=10, alpha=0.0)
     text = sampler.describe()
     assert "10 batches of 8" in text and "seed 0" in text

@@ -2,8 +2,10 @@
 
 import random
 
+import numba
 import numpy as np
 import pytest
+import slow_reference
 import torch
 from cases import (
     Case,
@@ -20,7 +22,7 @@ from cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import cpu
+from gpusampler import cpu, parallel, plan
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,15 +81,20 @@ def test_kernel_equals_cpu_twin_and_slow_reference_for_a_huge_class(n, kernel_de
 
 
 def cpu_grid(n: int) -> tuple[int, int]:
-    from gpusampler.plan import grid_or_none
-
-    return grid_or_none(n)
+    return plan.grid_or_none(n)
 
 
 def slow_batch(ranges, case, g):
-    import slow_reference
-
     return slow_reference.fixed_batch(ranges, case.fixed.counts.tolist(), case.seed, g)
+
+
+def test_draws_before_the_first_batch_move_the_cycles(kernel_device):
+    case = Case([100, 50, 7], 64, 0.5, seed=1)
+    before = [1234, 56, 1 << 40]
+    case.fixed.rows[:, plan.START] = before
+    counts = case.fixed.counts.tolist()
+    expected = [slow_reference.fixed_batch(case.groups, counts, 1, g, before) for g in (7, 8)]
+    assert twin_fixed(case, 7, 2) == kernel_fixed(case, 7, 2, kernel_device) == expected
 
 
 def test_one_wrong_bit_of_a_key_is_noticed(kernel_device):
@@ -101,14 +108,17 @@ def test_one_wrong_bit_of_a_key_is_noticed(kernel_device):
 def test_threads_do_not_change_the_answer(threads, monkeypatch):
     case = Case([997, 300, 31, 2], 100, 0.5, seed=8)
     expected = twin_fixed(case, 3, 40), twin_random(case, 3, 40)
-    monkeypatch.setattr(cpu, "LEAST_PER_THREAD", 64)
+    monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
     monkeypatch.setattr(cpu, "SLAB", 700)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        assert (twin_fixed(case, 3, 40), twin_random(case, 3, 40)) == expected
-    finally:
-        torch.set_num_threads(before)
+    assert (twin_fixed(case, 3, 40), twin_random(case, 3, 40)) == expected
+
+
+def test_torch_and_numba_both_bound_the_threads(monkeypatch):
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert [parallel.threads_for(work, 10) for work in (5, 25, 1000)] == [1, 2, 3]
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 2)
+    assert parallel.threads_for(1000, 10) == 2
 
 
 def test_ops_pass_torch_opcheck():
