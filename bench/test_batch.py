@@ -22,7 +22,7 @@ def caller(kind, name):
     """A call that builds the next batch, from this case's g on."""
     n, c, g, *_ = CASES[name]
     offsets = np.concatenate([[0], np.cumsum(class_sizes(n, c))])
-    index = ClassIndex(torch.arange(n, dtype=torch.int32), offsets, n, DEVICE)
+    index = ClassIndex(torch.from_numpy(np.arange(n, dtype=np.int32)), offsets, n, DEVICE)
     more = {"kind": "fixed"} if kind == "fixed" else {"kind": "random", "class_draw": "counter"}
     sampler = SamplerFactory().get(index, 1024, 1000, 0.5, device=DEVICE, **more)
     assert torch.equal(sampler.batch(g), sampler.batches(g, 2)[0])

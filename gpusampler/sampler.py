@@ -150,6 +150,7 @@ class WeightedRandomBatchSampler(StreamBatchSampler):
         """The row of every slot of one draw block, [per_block, B]; the last block is kept."""
         wanted, block = (number, self._stream()), self._block
         if block is None or block[0] != wanted:  # a local: other threads may draw others
+            block = self._block = None  # the new one then takes the old one's memory
             low, high, _, _ = random_bits.words(self.seed, random_bits.DRAW_BLOCK, number)
             generator = torch.Generator(self.device).manual_seed(low | high << 32)
             draws = torch.multinomial(

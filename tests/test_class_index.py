@@ -265,8 +265,7 @@ def test_grouping_for_a_device_equals_grouping_on_the_host(labels):
 
 @pytest.mark.parametrize("labels", [[1, 1, 0, 0], [0, 2, 1, 3], [0, 1, 1, 2], [3, 0, 0, 0]])
 def test_threads_see_a_descent_at_their_seam(monkeypatch, labels):
-    monkeypatch.setattr(counting_sort, "LEAST_PER_THREAD", 2)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(parallel, "threads_for", lambda work, least: 2)
     index = ClassIndex.from_labels(labels)
     assert held(index) == grouping(labels)
     assert (index.members is None) == (labels == sorted(labels))
