@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 os.environ["TRITON_INTERPRET"] = "1"  # gpusampler.kernels is imported for its settings alone
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 import aot
 import emulated
