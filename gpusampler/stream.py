@@ -20,8 +20,8 @@ from gpusampler import checks
 from gpusampler.class_index import ClassIndex
 from gpusampler.describe import table
 
-MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key table
-# of at most 4 bytes a slot then stays small
+MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key
+# table (8 bytes a batch and a cycle, so 12 a slot at the worst) then stays below 1.5 GiB
 LIST_WINDOW_BYTES = 1 << 22
 MAX_BYTES = 1 << 30
 
@@ -97,7 +97,8 @@ class StreamBatchSampler(BatchSampler):
     def on_device(self) -> Iterator[Tensor]:
         """Yield the next epoch as [B] int64 views on the device; the host does not wait for them.
 
-        Batches are built in windows; the current one and the next take at most window_bytes.
+        Batches are built in windows; the current one and the next take at most window_bytes. Only
+        the first window of each length waits for a copy, of a fixed plan's small table.
         """
         for window in self._windows(self.window_bytes // 2):
             yield from window
