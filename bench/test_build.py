@@ -79,6 +79,29 @@ def test_build(measure, benchmark, size, what):
     measure(f"gpusampler {what}", build, indices=INDICES, **info)
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="threads build on a CPU only")
+@pytest.mark.parametrize("what", ["fixed", "counter"])
+def test_one_thread_takes_as_much_longer_as_it_is_fewer(measure, benchmark, what):
+    benchmark.group = (
+        f"one thread of {torch.get_num_threads()}, N=1e6 C=100, B={BATCH}, T={BATCHES}"
+    )
+    sampler = sampler_of(10**6, 100, what)
+    out, threads = sampler.build(), torch.get_num_threads()
+    expected = out.clone()
+
+    def alone():
+        torch.set_num_threads(1)
+        sampler.build(out=out)
+        torch.set_num_threads(threads)
+
+    alone()
+    assert torch.equal(out, expected)
+    measure(
+        f"gpusampler {what}, one thread", alone, indices=INDICES,
+        rival=f"{threads} threads", beside=lambda: sampler.build(out=out),
+    )  # fmt: skip
+
+
 def check(sampler, n):
     """The result before its speed: in range, the counts due, the same batch alone."""
     built = sampler.batches(5, 3)

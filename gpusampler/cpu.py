@@ -14,12 +14,22 @@ import numpy as np
 from numba import int64, uint32, uint64
 
 from gpusampler import parallel
-from gpusampler.cpu_bits import CHUNK, compiled, inlined, key, permute, philox
+from gpusampler.cpu_bits import (
+    CHUNK,
+    compiled,
+    key,
+    mulhi64,
+    permute,
+    permute_lanes,
+    philox_pairs,
+)
 from gpusampler.plan import CLASS, COUNT, FIRST, GRID_A, GRID_B, RANK, SIZE, START
 from gpusampler.random_bits import MEMBER, PICK, RANK_BELOW, SLOT
 
 SLAB = 1 << 18  # draws held at once
 LEAST_PER_THREAD = 1 << 15
+LANES = 256  # of different classes, in one vector loop
+FEW_DRAWS = 16  # a class, on average: below, lanes of different classes fill the vectors
 
 
 @compiled
@@ -68,6 +78,56 @@ def _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch):
 
 
 @compiled
+def _fill_lanes(c, draw, m, n_rows, g0, rows, lanes, cycles, firsts, labels):
+    """The next m draws, from that of class row c on; gives where it stopped."""
+    for e in range(m):
+        n, count = uint64(rows[c, SIZE]), uint64(rows[c, COUNT])
+        ordinal = uint64(rows[c, START]) + uint64(g0) * count + uint64(draw)
+        cycle = ordinal // n
+        lanes[0, e], lanes[1, e] = ordinal - cycle * n, n
+        lanes[2, e], lanes[3, e] = rows[c, GRID_A], rows[c, GRID_B]
+        cycles[e], firsts[e], labels[e] = cycle, rows[c, FIRST], rows[c, CLASS]
+        draw += 1
+        if draw == rows[c, COUNT] * n_rows:
+            c += 1
+            draw = 0
+    return c, draw
+
+
+@compiled
+def _gather_lanes(out, members, identity, seed, lanes, cycles, firsts, labels, left, right):
+    k0, k1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
+    m = len(out)
+    for e in range(m):
+        cycles[e], _ = philox_pairs(
+            cycles[e], cycles[e] >> uint64(32), labels[e], uint64(MEMBER), k0, k1
+        )
+    i, n, a, b, ordinals = lanes[0][:m], lanes[1][:m], lanes[2][:m], lanes[3][:m], lanes[4][:m]
+    permute_lanes(ordinals, i, n, a, b, cycles, left, right)
+    for e in range(m):
+        firsts[e] += ordinals[e]
+    _gather(out, firsts, members, identity)
+
+
+@compiled
+def _draw_few(drawn, n_rows, g0, rows, members, identity, seed, scratch):
+    """_draw_classes for classes of a few draws each: every draw is a lane with a key of its own."""
+    lanes, cycles, firsts, labels, left, right = scratch
+    c, draw = 0, 0
+    for done in range(0, len(drawn), LANES):
+        part = drawn[done : done + LANES]
+        c, draw = _fill_lanes(c, draw, len(part), n_rows, g0, rows, lanes, cycles, firsts, labels)
+        _gather_lanes(part, members, identity, seed, lanes, cycles, firsts, labels, left, right)
+
+
+@compiled
+def _lane_scratch():
+    words = np.empty((3, LANES), np.uint64)
+    halves = np.empty((2, LANES), np.uint16)
+    return np.empty((5, LANES), np.uint32), words[0], words[1], words[2], halves[0], halves[1]
+
+
+@compiled
 def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
     """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
     slots, left, right, hashes, _ = scratch
@@ -94,7 +154,10 @@ def _fixed_slab(out, rows, members, identity, a, b, seed, g0):
         np.empty(CHUNK, np.uint64),
     )
     drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
-    _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch)
+    if len(drawn) < FEW_DRAWS * len(rows):
+        _draw_few(drawn, n_rows, g0, rows, members, identity, seed, _lane_scratch())
+    else:
+        _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch)
     source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn
     steps = np.empty(size, np.uint32)
     for c in range(len(rows)):
@@ -107,68 +170,67 @@ def _fixed_slab(out, rows, members, identity, a, b, seed, g0):
 
 
 @compiled
-def _random_words(at, m, batch_size, seed, g0, words):
-    """The four words of each flat slot at + e, counter (g, slot)."""
+def _random_bits(at, m, batch_size, seed, g0, class_bits, member_bits):
+    """64 bits for the class and 64 for the member of each flat slot at + e, counter (g, slot)."""
+    k0, k1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
     row = at // batch_size
     slot = at - row * batch_size
     e = 0
     while e < m:
         run = min(batch_size - slot, m - e)
         g = uint64(g0 + row)
+        high = g >> uint64(32)
+        first, second = class_bits[e : e + run], member_bits[e : e + run]
         for d in range(run):
-            words[0, e + d] = uint32(g)
-            words[1, e + d] = uint32(g >> uint64(32))
-            words[2, e + d] = uint32(slot + d)
+            first[d], second[d] = philox_pairs(g, high, uint64(slot + d), uint64(PICK), k0, k1)
         e += run
         row += 1
         slot = 0
-    k0, k1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
-    for e in range(m):
-        w0, w1, w2, w3 = philox(words[0, e], words[1, e], words[2, e], uint32(PICK), k0, k1)
-        words[0, e] = w0
-        words[1, e] = w1
-        words[2, e] = w2
-        words[3, e] = w3
-
-
-@inlined
-def _drawn_row(low, high, cuts, guide, shift):
-    u = uint64(high) << uint64(32) | uint64(low)
-    row = uint64(guide[u >> shift])
-    while row + uint64(1) < uint64(len(cuts)) and cuts[row + uint64(1)] <= u:
-        row += uint64(1)
-    return row
-
-
-@inlined
-def _picked(low, high, n):
-    """(64 bits * n) >> 64 for n < 2^31."""
-    return (uint64(high) * uint64(n) + (uint64(low) * uint64(n) >> uint64(32))) >> uint64(32)
 
 
 @compiled
-def _random_places(places, words, classes, drawn, rows, cuts, guide, shift):
-    """The place in members of each slot, from its words."""
+def _drawn_rows(found, bits, cuts, guide, shift, steps):
+    """The row of each slot whose class bits are given: the last with cuts[row] <= bits.
+
+    One compare without a branch is enough where no part of the guide has two cuts.
+    """
+    last = uint64(len(cuts) - 2)
+    for e in range(len(found)):
+        row = uint64(guide[bits[e] >> shift])
+        found[e] = min(row + uint64(cuts[row + uint64(1)] <= bits[e]), last)
+    if steps > 1:
+        for e in range(len(found)):
+            row = found[e]
+            while row < last and cuts[row + uint64(1)] <= bits[e]:
+                row += uint64(1)
+            found[e] = row
+
+
+@compiled
+def _picked_places(places, bits, rows):
+    """From the row of each slot to the place of one of its members: (64 bits * n) >> 64."""
     for e in range(len(places)):
-        if drawn:
-            row = uint64(classes[e])
-        else:
-            row = _drawn_row(words[0, e], words[1, e], cuts, guide, shift)
-        places[e] = uint64(rows[row, 2]) + _picked(words[2, e], words[3, e], rows[row, 1])
+        row = places[e]
+        places[e] = uint64(rows[row, FIRST]) + mulhi64(bits[e], uint64(rows[row, SIZE]))
 
 
 @compiled
 def _random_slab(
-    out, at, classes, drawn, rows, cuts, guide, shift, members, identity, seed, g0, size
+    out, at, classes, drawn, rows, cuts, guide, shift, steps, members, identity, seed, g0, size
 ):
     """Flat slots at.. of a window whose batch 0 is g0; classes[at..] where they were drawn."""
-    words = np.empty((4, CHUNK), np.uint32)
+    class_bits = np.empty(CHUNK, np.uint64)
+    member_bits = np.empty(CHUNK, np.uint64)
     places = np.empty(CHUNK, np.uint64)
     for begin in range(0, len(out), CHUNK):
         m = min(CHUNK, len(out) - begin)
-        _random_words(at + begin, m, size, seed, g0, words)
-        given = classes[begin : begin + m]
-        _random_places(places[:m], words, given, drawn, rows, cuts, guide, shift)
+        _random_bits(at + begin, m, size, seed, g0, class_bits, member_bits)
+        if drawn:
+            for e in range(m):
+                places[e] = classes[begin + e]
+        else:
+            _drawn_rows(places[:m], class_bits, cuts, guide, shift, steps)
+        _picked_places(places[:m], member_bits, rows)
         _gather(out[begin : begin + m], places, members, identity)
 
 
@@ -209,14 +271,16 @@ def draw_random(
     cuts: np.ndarray,
     guide: np.ndarray,
     classes: np.ndarray | None,
+    steps: int,
     seed: int,
     g0: int,
 ) -> None:
     """Fill out [n, B] int64 with batches g0 .. g0 + n, each slot drawn with replacement.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
-    rows     [A, 3] int64, cuts [A] uint64, guide [2^k + 1] int32: of RandomPlan
+    rows     [A, 3] int64, cuts [A + 1] uint64, guide [2^k + 1] int32: of RandomPlan
     classes  [n, B] int64, the row of each slot where they are already drawn; None: by `cuts`
+    steps    RandomPlan.steps
     """
     flat = out.reshape(-1)
     held = NO_MEMBERS if members is None else members
@@ -228,7 +292,7 @@ def draw_random(
     def task(first: int, end: int) -> None:
         _random_slab(
             flat[first:end], first, drawn[first:end], classes is not None, rows, cuts, guide,
-            shift, held, members is None, np.uint64(seed), g0, size,
+            shift, steps, held, members is None, np.uint64(seed), g0, size,
         )  # fmt: skip
 
     parallel.run(task, out.size, SLAB, threads)

@@ -8,7 +8,8 @@ the casts; the vector loops are those over e.
 from __future__ import annotations
 
 import llvmlite.ir as ir
-from numba import njit, types, uint16, uint32, uint64
+import numpy as np
+from numba import float64, int64, njit, types, uint16, uint32, uint64
 from numba.extending import intrinsic
 
 from gpusampler.random_bits import (
@@ -35,15 +36,29 @@ inlined = njit(nogil=True, inline="always")
 
 
 @intrinsic
-def _mulhi16(context, x, y):
-    """The high half of a 16 x 16 bit product; numba would widen it to 64 bits."""
+def _less_share(context, h, side):
+    """side - (h * side >> 16) in 16 bits throughout: numba would widen each step to 64 bits,
+    and the multiply-high of 16-bit lanes would not be found."""
 
     def code(context, builder, signature, args):
         wide = ir.IntType(32)
         product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 16)), ir.IntType(16))
+        share = builder.trunc(builder.lshr(product, ir.Constant(wide, 16)), ir.IntType(16))
+        return builder.sub(args[1], share)
 
     return types.uint16(types.uint16, types.uint16), code
+
+
+@intrinsic
+def mulhi64(context, x, y):
+    """The high half of a 64 x 64 bit product, one instruction."""
+
+    def code(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), code
 
 
 @inlined
@@ -51,7 +66,7 @@ def _half_round(x, y, key_low, key_high, side):
     h = uint16(uint16(y ^ key_low) * uint16(ROUND_M0))
     h = uint16(h ^ uint16(h >> uint16(8)) ^ key_high)
     # x - (side - v) mod side, since x + v may pass 16 bits
-    back = uint16(side - _mulhi16(uint16(h * uint16(ROUND_M1)), side))
+    back: int = _less_share(uint16(h * uint16(ROUND_M1)), side)
     moved = uint16(x - back)
     return uint16(moved + side) if x < back else moved
 
@@ -68,6 +83,26 @@ def philox(c0, c1, c2, c3, k0, k1):
         k0 = uint32(k0 + uint32(PHILOX_W0))
         k1 = uint32(k1 + uint32(PHILOX_W1))
     return c0, c1, c2, c3
+
+
+@inlined
+def philox_pairs(c0, c1, c2, c3, k0, k1):
+    """philox() as two 64-bit numbers, words 0-1 and 2-3, for vector loops.
+
+    Counters in 64-bit lanes whose high halves may hold anything: a 32 x 32 -> 64 bit multiply
+    does not read them, so nothing is masked or packed between rounds.
+    """
+    low, half = uint64(0xFFFFFFFF), uint64(32)
+    for _ in range(10):
+        p = (c0 & low) * uint64(PHILOX_M0)
+        q = (c2 & low) * uint64(PHILOX_M1)
+        c0 = (q >> half) ^ c1 ^ uint64(k0)
+        c2 = (p >> half) ^ c3 ^ uint64(k1)
+        c1 = q
+        c3 = p
+        k0 = uint32(k0 + uint32(PHILOX_W0))
+        k1 = uint32(k1 + uint32(PHILOX_W1))
+    return c1 << half | c0 & low, c3 << half | c2 & low
 
 
 @compiled
@@ -115,18 +150,19 @@ def _permute_ranked(out, i0, m, n, k0, k1, hashes):
 
 @compiled
 def _split(i0, m, b, left, right):
-    """left[e], right[e] = divmod(i0 + e, b), in runs of equal left."""
-    quotient = i0 // b
-    remainder = i0 - quotient * b
-    e = 0
-    while e < m:
-        run = min(b - remainder, m - e)
-        for d in range(run):
-            left[e + d] = uint16(quotient)
-            right[e + d] = uint16(remainder + d)
-        e += run
-        quotient += 1
-        remainder = 0
+    """left[e], right[e] = divmod(i0 + e, b), by a multiplication.
+
+    floor(x * inverse / 2^33) = x // b for x * b < 2^33, and here x < b + CHUNK, b < 2^16.
+    """
+    above = i0 // b
+    rest = uint64(i0 - above * b)
+    side = uint64(b)
+    inverse = (uint64(1) << uint64(33)) // side + uint64(1)
+    for e in range(m):
+        x = rest + uint64(e)
+        quotient = x * inverse >> uint64(33)
+        left[e] = uint16(quotient + uint64(above))
+        right[e] = uint16(x - quotient * side)
 
 
 @compiled
@@ -182,12 +218,41 @@ def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
         return
     _split(i0, m, b, left, right)
     _rounds(left, right, m, a, b, k0, k1)
-    outside = 0
+    side, highest = uint32(b), uint32(0)
     for e in range(m):
-        i = uint32(left[e]) * uint32(b) + uint32(right[e])
+        i = uint32(uint32(uint32(left[e]) * side) + uint32(right[e]))
         out[e] = i
-        outside += i >= n
-    if outside:
+        highest = max(highest, i)
+    if highest >= n:
         for e in range(m):
             if out[e] >= n:
                 out[e] = permute_one(out[e], n, a, b, k0, k1)
+
+
+@compiled
+def permute_lanes(out, i, n, a, b, keys, left, right):
+    """out[e] = perm(i[e], n[e], keys[e]): each lane has its own set, grid and key.
+
+    i, n, a, b of uint32; keys of uint64, k0 in the low half. Where n < RANK_BELOW, a and b are 0.
+    """
+    m = len(out)
+    for e in range(m):
+        side = max(b[e], uint32(1))
+        quotient = uint32(float64(i[e]) / float64(side))  # exact below 2^53
+        left[e] = uint16(quotient)
+        right[e] = uint16(i[e] - quotient * side)
+    for t in range(ROUNDS):
+        for e in range(m):
+            w0 = uint32(uint32(keys[e]) + uint32(t) * uint32(WEYL_0))
+            w1 = uint32(uint32(keys[e] >> uint64(32)) + uint32(t) * uint32(WEYL_1))
+            x = _half_round(left[e], right[e], uint16(w0), uint16(w0 >> uint32(16)), uint16(a[e]))
+            left[e] = x
+            right[e] = _half_round(right[e], x, uint16(w1), uint16(w1 >> uint32(16)), uint16(b[e]))
+    hashes = np.empty(RANK_BELOW, np.uint64)
+    for e in range(m):
+        found = uint32(uint32(uint32(left[e]) * b[e]) + uint32(right[e]))
+        k0, k1 = uint32(keys[e]), uint32(keys[e] >> uint64(32))
+        if n[e] < RANK_BELOW:
+            _permute_ranked(out[e : e + 1], int64(i[e]), 1, int64(n[e]), k0, k1, hashes)
+        else:
+            out[e] = found if found < n[e] else permute_one(found, n[e], a[e], b[e], k0, k1)

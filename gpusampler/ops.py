@@ -91,7 +91,7 @@ def _(out, members, rows, cuts, guide, classes, steps, seed, g0):
 
     cpu.draw_random(
         out.numpy(), _array(members), rows.numpy(), cuts.numpy().view(np.uint64), guide.numpy(),
-        _array(classes), seed % (1 << 64), g0,
+        _array(classes), steps, seed % (1 << 64), g0,
     )  # fmt: skip
 
 

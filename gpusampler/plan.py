@@ -60,7 +60,8 @@ class RandomPlan:
 
     rows    [A, 3] int64: CLASS id, SIZE, FIRST place in members
     shares  [A] float64: the probability of each row
-    cuts    [A] uint64: row i is drawn where cuts[i] <= u < cuts[i + 1], u of 64 bits
+    cuts    [A + 1] uint64: row i is drawn where cuts[i] <= u < cuts[i + 1], u of 64 bits; the
+            last is 2^64 - 1, which itself draws the last row
     guide   [2^k + 1] int32: the row at the start of each of 2^k equal parts of the u axis
     """
 
@@ -136,7 +137,8 @@ def random_plan(weights: Weights, sizes: np.ndarray, offsets: np.ndarray) -> Ran
     values = [weights.values[i] for i in weights.which[drawn].tolist()]
     below = accumulate(values[:-1], initial=0)
     cuts = np.array([(w << 64) // weights.total for w in below], dtype=np.uint64)
-    return RandomPlan(rows, weights.shares()[drawn], cuts, _guide(cuts))
+    ended = np.append(cuts, np.uint64(random_bits.U64))
+    return RandomPlan(rows, weights.shares()[drawn], ended, _guide(cuts))
 
 
 def _guide(cuts: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def twin_fixed(case: Case, g0: int, n: int) -> list[list[int]]:
 
 def twin_random(case: Case, g0: int, n: int, classes: np.ndarray | None = None) -> list[list[int]]:
     out, r = case.poisoned(n), case.random
-    cpu.draw_random(out, case.members, r.rows, r.cuts, r.guide, classes, case.seed, g0)
+    cpu.draw_random(out, case.members, r.rows, r.cuts, r.guide, classes, r.steps, case.seed, g0)
     return out.tolist()
 
 

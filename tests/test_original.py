@@ -19,7 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    TensorDataset,
+    get_worker_info,
+)
 
 from gpusampler import (
     SamplerFactory,
@@ -292,3 +298,38 @@ def test_a_data_loader_yields_the_batches_of_two_epochs(workers, start, persiste
     assert len(loader) == 6
     loaded = [batch.tolist() for _ in range(2) for (batch,) in loader]
     assert loaded == (sampler.batches(0, 12) * 3).tolist()
+
+
+class Epochs(IterableDataset):
+    """Each worker builds the epoch of its number."""
+
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def __iter__(self):
+        self.sampler.set_epoch(get_worker_info().id)
+        yield self.sampler.build()
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_building_inside_a_loaders_worker_gives_the_same_batches(start):
+    if start not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {start}")
+    sampler = SamplerFactory().get(lists((5000, 300)), 4096, 40, 0.5, "fixed")
+    expected = sampler.batches(0, 80).view(2, 40, 4096)  # built by threads before the fork
+    loader = DataLoader(
+        Epochs(sampler), batch_size=None, num_workers=2, multiprocessing_context=start
+    )
+    assert all(torch.equal(*pair) for pair in zip(loader, expected, strict=True))
+
+
+def test_one_thread_gives_what_several_give():
+    sampler = SamplerFactory().get(lists((5000, 300)), 4096, 40, 0.5, "fixed")
+    expected, threads = sampler.build(), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert torch.equal(sampler.build(), expected)
+    finally:
+        torch.set_num_threads(threads)

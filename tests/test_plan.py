@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpusampler import plan, weights
+from gpusampler.cpu import _drawn_rows
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 10, 999, 10**6, 2**31 - 1]), min_size=1, max_size=20)
 ALPHAS = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.1, 1 / 3]), st.floats(0, 1))
@@ -68,9 +69,12 @@ def test_a_tie_goes_to_the_lower_class(sizes):
 def test_cuts_and_guide_find_the_row_of_every_edge(values):
     mix = weights.given(values, np.ones(len(values)))
     table = plan.random_plan(mix, np.ones(len(values), int), np.arange(len(values) + 1))
-    shift = 65 - (len(table.guide) - 1).bit_length()
-    for row, cut in enumerate(table.cuts.tolist()):
-        for u in (cut, max(cut - 1, 0)):
-            true = int(np.searchsorted(table.cuts, np.uint64(u), side="right")) - 1
-            assert table.guide[u >> shift] <= true <= table.guide[(u >> shift) + 1]
-            assert true in (row, row - 1) or cut == 0
+    shift = np.uint64(65 - (len(table.guide) - 1).bit_length())
+    cuts = table.cuts[:-1]  # the last, 2^64 - 1, ends the last row
+    edges = np.concatenate([cuts, cuts - np.uint64(1), table.cuts[-1:]])  # 0 - 1 wraps: the end
+    true = np.searchsorted(cuts, edges, side="right") - 1
+    assert (table.guide[edges >> shift] <= true).all()
+    assert (true <= table.guide[(edges >> shift) + np.uint64(1)]).all()
+    found = np.empty(len(edges), np.uint64)
+    _drawn_rows(found, edges, table.cuts, table.guide, shift, table.steps)
+    assert found.tolist() == true.tolist()
