@@ -59,6 +59,16 @@ def alpha(value: Any) -> float:
     return float(value)
 
 
+def fraction(name: str, value: Any, below_one: bool = False) -> float:
+    """A number in [0, 1], or [0, 1)."""
+    rule = f"{name} must be a number in [0, 1{')' if below_one else ']'}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
+        raise TypeError(f"{rule}, not {value!r} ({type(value).__name__}); pass a float")
+    if not 0 <= value <= 1 or (below_one and value == 1):  # type: ignore[operator]
+        raise ValueError(f"{rule}, not {value}; pass one in that range")
+    return float(value)
+
+
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in options:
         listed = " or ".join(repr(option) for option in options)
@@ -88,6 +98,29 @@ def device(value: str | torch.device | int | None) -> torch.device:
         if found.index is None:
             found = torch.device("cuda", torch.cuda.current_device())
     return found
+
+
+def byte_budget(count: int, size: int, most: Any) -> None:
+    """Refuse so many batches of so many int64 indices if they take more than `most` bytes."""
+    taken = 8 * count * size
+    if taken > integer("max_bytes", most, 0, 1 << 62):
+        raise ValueError(
+            f"{count} batches of {size} take {taken} bytes, more than max_bytes={most}; "
+            f"iterate on_device(), which works in windows, or raise max_bytes"
+        )
+
+
+def output(out: Any, shape: tuple[int, int], where: torch.device) -> None:
+    """A tensor that can be filled with indices."""
+    rule = f"out must be a contiguous int64 tensor of shape {shape} on {where}"
+    repair = f"pass torch.empty({shape}, dtype=torch.int64, device='{where}')"
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{rule}, not {type(out).__name__}; {repair}")
+    fits = tuple(out.shape) == shape and out.dtype == torch.int64 and out.device == where
+    if not (fits and out.is_contiguous()):
+        raise ValueError(
+            f"{rule}, not {out.dtype} of shape {tuple(out.shape)} on {out.device}; {repair}"
+        )
 
 
 def whole_numbers(name: str, values: Any, repair: str) -> Tensor:

@@ -11,126 +11,23 @@ members come as one gather. Then batch by batch the slots are permuted and the d
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, uint32, uint64
+from numba import uint32, uint64
 
 from gpusampler import parallel
-from gpusampler.cpu_bits import (
-    CHUNK,
-    compiled,
-    key,
-    mulhi64,
-    permute,
-    permute_lanes,
-    philox_pairs,
-)
-from gpusampler.plan import CLASS, COUNT, FIRST, GRID_A, GRID_B, RANK, SIZE, START
-from gpusampler.random_bits import MEMBER, PICK, RANK_BELOW, SLOT
+from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, permute, philox_pairs
+from gpusampler.cpu_runs import draw_classes
+from gpusampler.plan import COUNT, FIRST, RANK, SIZE
+from gpusampler.random_bits import PICK, RANK_BELOW, SLOT
 
 SLAB = 1 << 18  # draws held at once
 LEAST_PER_THREAD = 1 << 15
-LANES = 256  # of different classes, in one vector loop
-FEW_DRAWS = 16  # a class, on average: below, lanes of different classes fill the vectors
-
-
-@compiled
-def _gather(out, places, members, identity):
-    """out[e] = members[places[e]], in a loop of its own: many loads are then under way at once."""
-    if identity:
-        for e in range(len(out)):
-            out[e] = places[e]
-    else:
-        for e in range(len(out)):
-            out[e] = members[places[e]]
-
-
-@compiled
-def _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch):
-    """Class by class, the draws of n_rows batches: a run of ordinals each, cut where a cycle ends
-    or the chunk of places to be gathered is full."""
-    ordinals, left, right, hashes, places = scratch
-    filled, done = 0, 0
-    for c in range(len(rows)):
-        n, first, count = uint64(rows[c, SIZE]), uint64(rows[c, FIRST]), uint64(rows[c, COUNT])
-        a, b = rows[c, GRID_A], rows[c, GRID_B]
-        before = uint64(rows[c, START]) + uint64(g0) * count
-        cycle = before // n
-        i = before - cycle * n
-        todo = int64(count) * n_rows
-        while todo:
-            k0, k1 = key(seed, MEMBER, cycle, rows[c, CLASS])
-            end = min(uint64(todo), n - i)
-            while end:
-                m = min(int64(end), CHUNK - filled)
-                permute(ordinals, int64(i), m, int64(n), a, b, k0, k1, left, right, hashes)
-                for e in range(m):
-                    places[filled + e] = first + ordinals[e]
-                filled += m
-                i += uint64(m)
-                end -= uint64(m)
-                todo -= m
-                if filled == CHUNK:
-                    _gather(drawn[done : done + CHUNK], places, members, identity)
-                    done += CHUNK
-                    filled = 0
-            cycle += uint64(1)
-            i = uint64(0)
-    _gather(drawn[done:], places, members, identity)
-
-
-@compiled
-def _fill_lanes(c, draw, m, n_rows, g0, rows, lanes, cycles, firsts, labels):
-    """The next m draws, from that of class row c on; gives where it stopped."""
-    for e in range(m):
-        n, count = uint64(rows[c, SIZE]), uint64(rows[c, COUNT])
-        ordinal = uint64(rows[c, START]) + uint64(g0) * count + uint64(draw)
-        cycle = ordinal // n
-        lanes[0, e], lanes[1, e] = ordinal - cycle * n, n
-        lanes[2, e], lanes[3, e] = rows[c, GRID_A], rows[c, GRID_B]
-        cycles[e], firsts[e], labels[e] = cycle, rows[c, FIRST], rows[c, CLASS]
-        draw += 1
-        if draw == rows[c, COUNT] * n_rows:
-            c += 1
-            draw = 0
-    return c, draw
-
-
-@compiled
-def _gather_lanes(out, members, identity, seed, lanes, cycles, firsts, labels, left, right):
-    k0, k1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
-    m = len(out)
-    for e in range(m):
-        cycles[e], _ = philox_pairs(
-            cycles[e], cycles[e] >> uint64(32), labels[e], uint64(MEMBER), k0, k1
-        )
-    i, n, a, b, ordinals = lanes[0][:m], lanes[1][:m], lanes[2][:m], lanes[3][:m], lanes[4][:m]
-    permute_lanes(ordinals, i, n, a, b, cycles, left, right)
-    for e in range(m):
-        firsts[e] += ordinals[e]
-    _gather(out, firsts, members, identity)
-
-
-@compiled
-def _draw_few(drawn, n_rows, g0, rows, members, identity, seed, scratch):
-    """_draw_classes for classes of a few draws each: every draw is a lane with a key of its own."""
-    lanes, cycles, firsts, labels, left, right = scratch
-    c, draw = 0, 0
-    for done in range(0, len(drawn), LANES):
-        part = drawn[done : done + LANES]
-        c, draw = _fill_lanes(c, draw, len(part), n_rows, g0, rows, lanes, cycles, firsts, labels)
-        _gather_lanes(part, members, identity, seed, lanes, cycles, firsts, labels, left, right)
-
-
-@compiled
-def _lane_scratch():
-    words = np.empty((3, LANES), np.uint64)
-    halves = np.empty((2, LANES), np.uint16)
-    return np.empty((5, LANES), np.uint32), words[0], words[1], words[2], halves[0], halves[1]
+_gather = gather
 
 
 @compiled
 def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
     """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
-    slots, left, right, hashes, _ = scratch
+    slots, left, right, hashes = scratch
     size = len(out_row)
     k0, k1 = key(seed, SLOT, g, 0)
     for r in range(0, size, CHUNK):
@@ -144,20 +41,16 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
 
 
 @compiled
-def _fixed_slab(out, rows, members, identity, a, b, seed, g0):
+def _fixed_slab(out, rows, members, identity, a, b, seed, g0, stride):
     n_rows, size = out.shape
+    drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
+    draw_classes(drawn, n_rows, g0, stride, rows, members, identity, seed)
     scratch = (
         np.empty(CHUNK, np.uint32),
         np.empty(CHUNK, np.uint16),
         np.empty(CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
-        np.empty(CHUNK, np.uint64),
     )
-    drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
-    if len(drawn) < FEW_DRAWS * len(rows):
-        _draw_few(drawn, n_rows, g0, rows, members, identity, seed, _lane_scratch())
-    else:
-        _draw_classes(drawn, n_rows, g0, rows, members, identity, seed, scratch)
     source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn
     steps = np.empty(size, np.uint32)
     for c in range(len(rows)):
@@ -166,11 +59,11 @@ def _fixed_slab(out, rows, members, identity, a, b, seed, g0):
             source[rank + j] = rank * n_rows + j
             steps[rank + j] = count
     for t in range(n_rows):
-        _scatter_row(out[t], drawn, source, steps, g0 + t, a, b, seed, scratch)
+        _scatter_row(out[t], drawn, source, steps, g0 + t * stride, a, b, seed, scratch)
 
 
 @compiled
-def _random_bits(at, m, batch_size, seed, g0, class_bits, member_bits):
+def _random_bits(at, m, batch_size, seed, g0, stride, class_bits, member_bits):
     """64 bits for the class and 64 for the member of each flat slot at + e, counter (g, slot)."""
     k0, k1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
     row = at // batch_size
@@ -178,7 +71,7 @@ def _random_bits(at, m, batch_size, seed, g0, class_bits, member_bits):
     e = 0
     while e < m:
         run = min(batch_size - slot, m - e)
-        g = uint64(g0 + row)
+        g = uint64(g0 + row * stride)
         high = g >> uint64(32)
         first, second = class_bits[e : e + run], member_bits[e : e + run]
         for d in range(run):
@@ -216,22 +109,23 @@ def _picked_places(places, bits, rows):
 
 @compiled
 def _random_slab(
-    out, at, classes, drawn, rows, cuts, guide, shift, steps, members, identity, seed, g0, size
-):
+    out, at, classes, drawn, rows, cuts, guide, shift, steps, members, identity, seed, g0,
+    stride, size,
+):  # fmt: skip
     """Flat slots at.. of a window whose batch 0 is g0; classes[at..] where they were drawn."""
     class_bits = np.empty(CHUNK, np.uint64)
     member_bits = np.empty(CHUNK, np.uint64)
     places = np.empty(CHUNK, np.uint64)
     for begin in range(0, len(out), CHUNK):
         m = min(CHUNK, len(out) - begin)
-        _random_bits(at + begin, m, size, seed, g0, class_bits, member_bits)
+        _random_bits(at + begin, m, size, seed, g0, stride, class_bits, member_bits)
         if drawn:
             for e in range(m):
                 places[e] = classes[begin + e]
         else:
             _drawn_rows(places[:m], class_bits, cuts, guide, shift, steps)
         _picked_places(places[:m], member_bits, rows)
-        _gather(out[begin : begin + m], places, members, identity)
+        gather(out[begin : begin + m], places, members, identity)
 
 
 NO_MEMBERS = np.empty(0, np.int64)
@@ -244,8 +138,9 @@ def draw_fixed(
     grid: tuple[int, int],
     seed: int,
     g0: int,
+    stride: int,
 ) -> None:
-    """Fill out [n, B] int64 with batches g0 .. g0 + n of a fixed plan.
+    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a fixed plan.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
     rows     [A, 8] int64: FixedPlan.rows
@@ -259,7 +154,9 @@ def draw_fixed(
 
     def task(first: int, end: int) -> None:
         part = out[first:end]
-        _fixed_slab(part, rows, held, members is None, *grid, np.uint64(seed), g0 + first)
+        _fixed_slab(
+            part, rows, held, members is None, *grid, np.uint64(seed), g0 + first * stride, stride
+        )
 
     parallel.run(task, n, rows_each, threads)
 
@@ -274,8 +171,9 @@ def draw_random(
     steps: int,
     seed: int,
     g0: int,
+    stride: int,
 ) -> None:
-    """Fill out [n, B] int64 with batches g0 .. g0 + n, each slot drawn with replacement.
+    """Fill out [n, B] int64 with batches g0, g0 + stride, ..., each slot drawn with replacement.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
     rows     [A, 3] int64, cuts [A + 1] uint64, guide [2^k + 1] int32: of RandomPlan
@@ -292,7 +190,7 @@ def draw_random(
     def task(first: int, end: int) -> None:
         _random_slab(
             flat[first:end], first, drawn[first:end], classes is not None, rows, cuts, guide,
-            shift, steps, held, members is None, np.uint64(seed), g0, size,
+            shift, steps, held, members is None, np.uint64(seed), g0, stride, size,
         )  # fmt: skip
 
     parallel.run(task, out.size, SLAB, threads)

@@ -8,8 +8,7 @@ the casts; the vector loops are those over e.
 from __future__ import annotations
 
 import llvmlite.ir as ir
-import numpy as np
-from numba import float64, int64, njit, types, uint16, uint32, uint64
+from numba import float64, int32, njit, types, uint16, uint32, uint64
 from numba.extending import intrinsic
 
 from gpusampler.random_bits import (
@@ -134,18 +133,34 @@ def _lowbias32(x):
 
 
 @compiled
-def _permute_ranked(out, i0, m, n, k0, k1, hashes):
-    """out[e] = perm(i0 + e, n, (k0, k1)) for n < RANK_BELOW."""
+def _hash_all(hashes, n, k0, k1):
     for j in range(n):
         # the index below the hash breaks ties and makes one comparison of two
         h = _lowbias32(uint32(_mix(uint32(uint32(j) ^ k0)) ^ k1))
         hashes[j] = uint64(h) << uint64(5) | uint64(j)
+
+
+@compiled
+def _permute_ranked(out, i0, m, n, k0, k1, hashes):
+    """out[e] = perm(i0 + e, n, (k0, k1)) for n < RANK_BELOW."""
+    _hash_all(hashes, n, k0, k1)
     for e in range(m):
         mine = hashes[i0 + e]
         rank = uint32(0)
         for j in range(n):
             rank += uint32(hashes[j] < mine)
         out[e] = rank
+
+
+@compiled
+def _permute_points_ranked(points, m, n, k0, k1, hashes):
+    _hash_all(hashes, n, k0, k1)
+    for e in range(m):
+        mine = hashes[points[e]]
+        rank = uint32(0)
+        for j in range(n):
+            rank += uint32(hashes[j] < mine)
+        points[e] = rank
 
 
 @compiled
@@ -218,6 +233,12 @@ def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
         return
     _split(i0, m, b, left, right)
     _rounds(left, right, m, a, b, k0, k1)
+    _join(out, left, right, m, n, a, b, k0, k1)
+
+
+@compiled
+def _join(out, left, right, m, n, a, b, k0, k1):
+    """Back from the grid to [0, a * b), and on from there to [0, n)."""
     side, highest = uint32(b), uint32(0)
     for e in range(m):
         i = uint32(uint32(uint32(left[e]) * side) + uint32(right[e]))
@@ -230,29 +251,31 @@ def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
 
 
 @compiled
-def permute_lanes(out, i, n, a, b, keys, left, right):
-    """out[e] = perm(i[e], n[e], keys[e]): each lane has its own set, grid and key.
-
-    i, n, a, b of uint32; keys of uint64, k0 in the low half. Where n < RANK_BELOW, a and b are 0.
-    """
-    m = len(out)
-    for e in range(m):
-        side = max(b[e], uint32(1))
-        quotient = uint32(float64(i[e]) / float64(side))  # exact below 2^53
-        left[e] = uint16(quotient)
-        right[e] = uint16(i[e] - quotient * side)
-    for t in range(ROUNDS):
+def permute_points(points, m, n, a, b, k0, k1, left, right, hashes):
+    """points[e] = perm(points[e], n, (k0, k1)) for the first m of them."""
+    if n < RANK_BELOW:
+        _permute_points_ranked(points, m, n, k0, k1, hashes)
+        return
+    if m <= FEW_LANES:
         for e in range(m):
-            w0 = uint32(uint32(keys[e]) + uint32(t) * uint32(WEYL_0))
-            w1 = uint32(uint32(keys[e] >> uint64(32)) + uint32(t) * uint32(WEYL_1))
-            x = _half_round(left[e], right[e], uint16(w0), uint16(w0 >> uint32(16)), uint16(a[e]))
-            left[e] = x
-            right[e] = _half_round(right[e], x, uint16(w1), uint16(w1 >> uint32(16)), uint16(b[e]))
-    hashes = np.empty(RANK_BELOW, np.uint64)
+            points[e] = permute_one(points[e], n, a, b, k0, k1)
+        return
+    inverse, side = 1.0 / float64(b), uint32(b)
     for e in range(m):
-        found = uint32(uint32(uint32(left[e]) * b[e]) + uint32(right[e]))
-        k0, k1 = uint32(keys[e]), uint32(keys[e] >> uint64(32))
-        if n[e] < RANK_BELOW:
-            _permute_ranked(out[e : e + 1], int64(i[e]), 1, int64(n[e]), k0, k1, hashes)
-        else:
-            out[e] = found if found < n[e] else permute_one(found, n[e], a[e], b[e], k0, k1)
+        # exact: half a step from a whole number is 2^-17 of one at least, and the error 2^-23
+        quotient = uint32(int32((float64(int32(points[e])) + 0.5) * inverse))
+        left[e] = uint16(quotient)
+        right[e] = uint16(points[e] - quotient * side)
+    _rounds(left, right, m, a, b, k0, k1)
+    _join(points, left, right, m, n, a, b, k0, k1)
+
+
+@compiled
+def gather(out, places, members, identity):
+    """out[e] = members[places[e]], in a loop of its own: many loads are then under way at once."""
+    if identity:
+        for e in range(len(out)):
+            out[e] = places[e]
+    else:
+        for e in range(len(out)):
+            out[e] = members[places[e]]

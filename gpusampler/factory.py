@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpusampler import checks, plan, weights
 from gpusampler.class_index import ClassIndex
 from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
 from gpusampler.stream import StreamBatchSampler
 
 KINDS = ("fixed", "random")
+NUMBERS = {"alpha": "alpha in [0, 1]", "beta": "beta in [0, 1)", "threshold": "threshold in [0, 1]"}
 
 
 class SamplerFactory:
@@ -89,15 +88,22 @@ class SamplerFactory:
         class_idxs: Any,
         batch_size: int,
         n_batches: int,
-        alpha: float | None,
+        alpha: Any,
         *,
         weights: Any = None,
+        weighting: str = "linear",
+        beta: float | None = None,
+        threshold: float | None = None,
         drop_empty: bool = False,
         **options: Any,
     ) -> Any:
         size = checks.batch_size(batch_size)
         index = ClassIndex.from_class_idxs(class_idxs)
-        mix = _weights(index.host_sizes, alpha, weights, drop_empty)
+        schedule = alpha if callable(alpha) else None
+        first = alpha(0) if callable(alpha) else alpha
+        numbers = {"alpha": first, "weights": weights, "beta": beta, "threshold": threshold}
+        mix = _weights(index, numbers, weighting, drop_empty)
+        options |= {"weighting": weighting, "drop_empty": drop_empty, "schedule": schedule}
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         counts = plan.fixed_counts(mix, size)
@@ -111,13 +117,25 @@ class SamplerFactory:
         return sampler
 
 
-def _weights(sizes: np.ndarray, alpha: Any, given: Any, drop_empty: bool) -> weights.Weights:
-    if (alpha is None) == (given is None):
-        met = "neither" if alpha is None else "both"
+def _weights(
+    index: ClassIndex, numbers: dict[str, Any], weighting: str, drop_empty: bool
+) -> weights.Weights:
+    """The class mix, from the one number that goes with the weighting, or given weights."""
+    checks.choice("weighting", weighting, weights.WEIGHTINGS)
+    needed = {"effective_number": "beta", "repeat_factor": "threshold"}.get(weighting, "alpha")
+    passed = [name for name, value in numbers.items() if value is not None]
+    if passed not in ([needed], ["weights"]):
+        met = "both" if len(passed) == 2 else " and ".join(passed) or "neither"
         raise ValueError(
-            f"the class mix comes from alpha or from weights, and {met} was given; "
-            f"pass alpha in [0, 1], or weights of one number a class"
+            f"the class mix comes from {needed} or from weights, and {met} was given; "
+            f"pass {NUMBERS[needed]}, or weights of one number a class"
+            + ("" if needed == "alpha" else f" (weighting={weighting!r})")
         )
-    if given is not None:
-        return weights.given(given, sizes, drop_empty)
-    return weights.linear(sizes, checks.alpha(alpha), drop_empty)
+    sizes, value = index.host_sizes, numbers[passed[0]]
+    if passed == ["weights"]:
+        return weights.given(value, sizes, drop_empty)
+    if needed == "beta":
+        return weights.effective_number(sizes, value)
+    if needed == "threshold":
+        return weights.repeat_factor(sizes, value, index.num_samples)
+    return weights.ALPHA_WEIGHTINGS[weighting](sizes, checks.alpha(value), drop_empty)

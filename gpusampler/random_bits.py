@@ -18,6 +18,8 @@ U64 = 0xFFFFFFFFFFFFFFFF
 # One purpose a use, so that no two uses share a key. The word is purpose | segment << 8;
 # only uses that restart with a segment put it there.
 SLOT, MEMBER, PICK, DRAW_BLOCK = 1, 2, 7, 8
+CLASS_ORDER, TREE = 3, 4
+RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA = 5, 6, 9, 10
 
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85

@@ -1,4 +1,4 @@
-"""Samplers: the two kinds of stream, each with its plan's tables on the device.
+"""Samplers of a class mix: fixed and random, and how a mix changes while training.
 
 Takes counts or weights per class, a class index and a seed. Gives a StreamBatchSampler.
 """
@@ -9,15 +9,77 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from gpusampler import checks, ops, plan, random_bits, weights
+from gpusampler import checks, plan, weights
+from gpusampler.draws import FixedSegment, RandomSegment
+from gpusampler.segments import Change, Segment
 from gpusampler.stream import StreamBatchSampler
+from gpusampler.weights import as_weights as checked_weights
 
-DRAW_BLOCK_SLOTS = 1 << 20
+
+class MixedBatchSampler(StreamBatchSampler):
+    """A sampler whose class mix comes from weights, and may change from one epoch to the next."""
+
+    def __init__(
+        self, class_idxs: Any, batch_size: Any, n_batches: Any, *,
+        weighting: Any, drop_empty: Any, schedule: Any, **options: Any,
+    ):  # fmt: skip
+        super().__init__(class_idxs, batch_size, n_batches, **options)
+        self._weighting = checks.choice("weighting", weighting, weights.WEIGHTINGS)
+        self._drop_empty = bool(drop_empty)
+        if schedule is not None and not callable(schedule):
+            raise TypeError(
+                f"schedule must be a function of the epoch that gives alpha, not "
+                f"{schedule!r} ({type(schedule).__name__}); pass a function"
+            )
+        self._history.schedule = schedule
+
+    def _mix(self, change: Change) -> weights.Weights:
+        sizes = self.index.host_sizes
+        if isinstance(change, np.ndarray):
+            return weights.given(change, sizes, self._drop_empty)
+        return weights.ALPHA_WEIGHTINGS[self._weighting](
+            sizes, checks.alpha(change), self._drop_empty
+        )
+
+    def set_alpha(self, alpha: Any) -> None:
+        """Let the class mix be of this alpha from the next epoch boundary on.
+
+        alpha   in [0, 1], or a function of the epoch that gives it. With the weighting that the
+                sampler was made with.
+        An epoch that was begun keeps its mix. Members go on in their order: a class that is drawn
+        more or less often from then on still goes through all its members before any repeats.
+        All ranks must call it alike, in the same epoch; state_dict() holds it.
+        """
+        if self._weighting not in weights.ALPHA_WEIGHTINGS:
+            raise ValueError(
+                f"weighting={self._weighting!r} has no alpha to set; "
+                f"use set_weights(), or make the sampler with weighting='linear' or 'power'"
+            )
+        change = alpha(self._boundary()) if callable(alpha) else alpha
+        self._change(checks.alpha(change), alpha if callable(alpha) else None)
+
+    def set_weights(self, weights: Any) -> None:
+        """Let the class mix be in proportion to these from the next epoch boundary on.
+
+        weights  [C] numbers >= 0, one a class, as weights= of SamplerFactory.get(); for mixes that
+                 follow a loss or an accuracy. See set_alpha().
+        """
+        self._change(checked_weights(weights, self.index.num_classes), None)
+
+    def _boundary(self) -> int:
+        return self._place.epoch + (self._place.batch > 0)
+
+    def _change(self, change: Change, schedule: Any) -> None:
+        history, epoch = self._history.copy(), self._boundary()
+        history.follow(epoch - 1, self._segment)
+        history.schedule = None
+        history.begin(epoch, change, self._segment)
+        history.schedule, history.followed = schedule, epoch + 1
+        self._history = history
 
 
-class WeightedFixedBatchSampler(StreamBatchSampler):
+class WeightedFixedBatchSampler(MixedBatchSampler):
     """Batches with the same class counts each; a class goes through all its members, in a new
     order each time, before any repeats.
 
@@ -26,11 +88,18 @@ class WeightedFixedBatchSampler(StreamBatchSampler):
     n_batches                batches in an epoch.
     device                   where batches are built; None: CUDA if there is one, else the CPU.
     seed                     any integer, modulo 2^64.
+    shard                    None, or this rank's part of the stream, see shard(): "auto",
+                             (rank, world_size), a ProcessGroup, a DeviceMesh of one dimension.
+    weighting, drop_empty, schedule
+                             how set_alpha() makes a mix of alpha; alpha by epoch, from 1 on.
+    sampler                  for Lightning, which passes a DistributedSampler here.
 
     >>> sampler = WeightedFixedBatchSampler([1, 2], [[7], [3, 4, 5]], 2, device="cpu")
     >>> [sorted(batch)[-1] for batch in sampler]
     [7, 7]
     """
+
+    kind = "fixed"
 
     def __init__(
         self,
@@ -41,9 +110,18 @@ class WeightedFixedBatchSampler(StreamBatchSampler):
         device: Any = None,
         seed: int = 0,
         window_bytes: int = 1 << 28,
+        shard: Any = None,
+        weighting: str = "linear",
+        drop_empty: bool = False,
+        schedule: Any = None,
+        sampler: Any = None,
     ):
         counts = _counts(class_samples_per_batch)
-        super().__init__(class_idxs, int(counts.sum()), n_batches, device, seed, window_bytes)
+        super().__init__(
+            class_idxs, int(counts.sum()), n_batches, device=device, seed=seed,
+            window_bytes=window_bytes, shard=shard, sampler=sampler,
+            weighting=weighting, drop_empty=drop_empty, schedule=schedule,
+        )  # fmt: skip
         sizes = self.index.host_sizes
         if len(counts) != len(sizes):
             raise ValueError(
@@ -56,35 +134,20 @@ class WeightedFixedBatchSampler(StreamBatchSampler):
             raise ValueError(
                 f"class {c} has a count of {counts[c]} per batch and no members; set it to 0"
             )
-        self._plan = plan.fixed_plan(counts, sizes, self.index.host_offsets)
-        self._rows = torch.from_numpy(self._plan.rows).to(self.device)
-        self._rank_row = torch.from_numpy(self._plan.rank_row).to(self.device)
-        self._grid = plan.grid_or_none(self.batch_size)
-        self._keys: dict[tuple[int, int], tuple[Tensor, int]] = {}
+        self._counts = counts
+        self._history.begin(0, None, self._segment)
 
-    @property
-    def class_counts(self) -> Tensor:
-        return torch.from_numpy(self._plan.counts.astype(np.float64)) * self.n_batches
-
-    def _key_ends(self, n: int) -> tuple[Tensor, int]:
-        """For windows of n batches: where each row's keys end, on the device, and the last end."""
-        found = self._keys.get((n, self._stream()))
-        if found is None:
-            ends = self._plan.key_ends(n)
-            found = torch.from_numpy(ends).to(self.device), int(ends[-1])
-            if len(self._keys) >= 8:
-                self._keys.clear()
-            self._keys[n, self._stream()] = found
-        return found
-
-    def _draw(self, out: Tensor, g0: int) -> None:
-        ops.draw_fixed(
-            out, self.index.members, self._rows, self._rank_row, *self._key_ends(len(out)),
-            self._plan.smallest, self._plan.largest, *self._grid, random_bits.signed(self.seed), g0,
-        )  # fmt: skip
+    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
+        if change is None:
+            counts = self._counts
+        else:
+            mix = self._mix(change)
+            counts = plan.fixed_counts(mix, self.batch_size)
+            plan.warn_starved(mix, counts, stacklevel=2)
+        return FixedSegment(counts, self.index, self.seed, number, first, start)
 
 
-class WeightedRandomBatchSampler(StreamBatchSampler):
+class WeightedRandomBatchSampler(MixedBatchSampler):
     """Batches drawn with replacement: each slot's class by its weight, then one of its members.
 
     class_weights  [C] numbers >= 0: the rate of one sample of the class, as in the original, so
@@ -94,8 +157,10 @@ class WeightedRandomBatchSampler(StreamBatchSampler):
     class_draw     "multinomial": classes come from torch.multinomial, in blocks of about 2^20;
                    the same on one device model and torch version. "counter": from the batch
                    number and slot; the same everywhere, random access, and faster.
-    device, seed   as for WeightedFixedBatchSampler.
+    device, seed, shard, ...   as for WeightedFixedBatchSampler.
     """
+
+    kind = "random"
 
     def __init__(
         self,
@@ -108,65 +173,36 @@ class WeightedRandomBatchSampler(StreamBatchSampler):
         device: Any = None,
         seed: int = 0,
         window_bytes: int = 1 << 28,
+        shard: Any = None,
+        weighting: str = "linear",
+        drop_empty: bool = False,
+        schedule: Any = None,
+        sampler: Any = None,
     ):
-        super().__init__(class_idxs, batch_size, n_batches, device, seed, window_bytes)
+        super().__init__(
+            class_idxs, batch_size, n_batches, device=device, seed=seed,
+            window_bytes=window_bytes, shard=shard, sampler=sampler,
+            weighting=weighting, drop_empty=drop_empty, schedule=schedule,
+        )  # fmt: skip
         self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
-        sizes = self.index.host_sizes
         if not isinstance(class_weights, weights.Weights):
+            sizes = self.index.host_sizes
             rates = weights.given(class_weights, sizes).shares()
             class_weights = weights.given(rates * sizes, sizes)
-        self._plan = plan.random_plan(class_weights, sizes, self.index.host_offsets)
-        if self.class_draw == "multinomial" and len(self._plan.rows) > 1 << 24:
-            raise ValueError(
-                f"torch.multinomial takes 2^24 classes, not {len(self._plan.rows)}; "
-                f"pass class_draw='counter'"
-            )
-        self._rows = torch.from_numpy(self._plan.rows).to(self.device)
-        self._cuts = torch.from_numpy(self._plan.cuts.view(np.int64)).to(self.device)
-        self._guide = torch.from_numpy(self._plan.guide).to(self.device)
-        self._shares = torch.from_numpy(self._plan.shares).to(self.device)
-        self._block: tuple[tuple[int, int], Tensor] | None = None
+        self._first_mix = class_weights
+        self._history.begin(0, None, self._segment)
 
-    @property
-    def class_counts(self) -> Tensor:
-        counts = np.zeros(self.index.num_classes)
-        counts[self._plan.rows[:, plan.CLASS]] = self._plan.shares
-        return torch.from_numpy(counts * (self.batch_size * self.n_batches))
+    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
+        mix = self._first_mix if change is None else self._mix(change)
+        counter = self.class_draw == "counter"
+        return RandomSegment(mix, self.index, self.seed, self.batch_size, counter, number, first)
 
-    def _draw(self, out: Tensor, g0: int) -> None:
+    def _class_draws(self) -> str:
         if self.class_draw == "counter":
-            self._pick(out, None, g0)
-            return
-        per_block = max(1, DRAW_BLOCK_SLOTS // self.batch_size)
-        done = 0
-        while done < len(out):
-            number, first = divmod(g0 + done, per_block)
-            n = min(per_block - first, len(out) - done)
-            classes = self._class_block(number, per_block)[first : first + n]
-            self._pick(out[done : done + n], classes, g0 + done)
-            done += n
-
-    def _class_block(self, number: int, per_block: int) -> Tensor:
-        """The row of every slot of one draw block, [per_block, B]; the last block is kept."""
-        wanted, block = (number, self._stream()), self._block
-        if block is None or block[0] != wanted:  # a local: other threads may draw others
-            block = self._block = None  # the new one then takes the old one's memory
-            low, high, _, _ = random_bits.words(self.seed, random_bits.DRAW_BLOCK, number)
-            generator = torch.Generator(self.device).manual_seed(low | high << 32)
-            draws = torch.multinomial(
-                self._shares, per_block * self.batch_size, replacement=True, generator=generator
-            )
-            block = self._block = wanted, draws.view(per_block, self.batch_size)
-        return block[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_block": None}
-
-    def _pick(self, out: Tensor, classes: Tensor | None, g0: int) -> None:
-        ops.draw_random(
-            out, self.index.members, self._rows, self._cuts, self._guide, classes,
-            self._plan.steps, random_bits.signed(self.seed), g0,
-        )  # fmt: skip
+            return "counter"
+        cuda = self.device.type == "cuda"
+        model = torch.cuda.get_device_name(self.device) if cuda else "cpu"
+        return f"multinomial, {model}, torch {torch.__version__.partition('+')[0]}"
 
 
 def _counts(values: Any) -> np.ndarray:

@@ -1,24 +1,28 @@
 """Stream: what every sampler does, whatever its kind. Batches one after another, epoch by epoch.
 
-Takes a class index, sizes and a seed; a subclass draws.
+Takes a class index, sizes and a seed; a subclass makes the segments that draw.
 Gives batches of dataset indices: lists of int to a DataLoader, tensors to a loop on the device.
-All that is carried from batch to batch is the next epoch's number: each batch is a pure function
-of (seed, global batch number).
+All that is carried from batch to batch is a place in the stream: each batch is a pure function of
+(seed, global batch number).
 """
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler
 
-from gpusampler import checks
+from gpusampler import checks, distributed, fingerprint, state, trainers
 from gpusampler.class_index import ClassIndex
 from gpusampler.describe import table
+from gpusampler.place import Place, Walk
+from gpusampler.segments import Change, History, Segment
 
 MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key
 # table (8 bytes a batch and a cycle, so 12 a slot at the worst) then stays below 1.5 GiB
@@ -39,17 +43,20 @@ class _Epochs:
 class StreamBatchSampler(BatchSampler):
     """What every sampler here does; how a batch is drawn is a subclass's.
 
-    Iterating yields one epoch: n_batches lists of batch_size ints, as a DataLoader takes them.
-    Iterating again yields the next epoch. `iter()` costs nothing; the first `next` draws.
+    Iterating yields one epoch: n_batches lists of batch_size ints, as a DataLoader takes them;
+    with shard(), this rank's share of them. Iterating again yields the next epoch. `iter()` costs
+    nothing; the first `next` draws.
 
-    batch_size, n_batches, seed, device, index (the ClassIndex), drop_last (True)
+    batch_size, n_batches, seed, device, index (the ClassIndex), rank, world_size,
+    drop_last (True)
     """
 
     drop_last = True
+    kind: str  # "fixed", "random", ...
 
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any,
-        device: Any, seed: Any, window_bytes: Any,
+        *, device: Any, seed: Any, window_bytes: Any, shard: Any, sampler: Any,
     ):  # fmt: skip
         self.batch_size = checks.batch_size(batch_size)
         self.n_batches = checks.n_batches(n_batches)
@@ -59,40 +66,131 @@ class StreamBatchSampler(BatchSampler):
         self.device = checks.device(class_idxs.device if device is None and on_cuda else device)
         self.index = ClassIndex.from_class_idxs(class_idxs, device=self.device)
         self.sampler = _Epochs(self)  # type: ignore[assignment]
-        self._epoch = 0
+        self._history = History(self.index.num_classes, self.n_batches)
+        self._place = Place()
+        self.rank, self.world_size = 0, 1
+        share = None if shard is None else distributed.rank_and_size(shard)
+        share = trainers.agreed_share(share, sampler)
+        if share is not None:
+            self._take_share(*share)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
+        trainers.refuse_rebuilding(args, kwargs)
+        return super().__new__(cls)
 
     @abstractmethod
-    def _draw(self, out: Tensor, g0: int) -> None:
-        """Fill out [n, B] with batches g0 .. g0 + n; n * B < 2^31."""
+    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
+        """The segment of this change of mix (None: the mix that the sampler was made with)."""
 
-    def _stream(self) -> int:
-        """Where work is queued now; what one stream made, another has not waited for."""
-        on_cuda = self.device.type == "cuda"
-        return torch.cuda.current_stream(self.device).cuda_stream if on_cuda else 0
+    def _class_draws(self) -> str:
+        """Where classes are drawn, if their draws are not the same everywhere."""
+        return ""
 
     @property
-    @abstractmethod
     def class_counts(self) -> Tensor:
-        """[C] float64, on the host: expected draws of each class in an epoch."""
+        """[C] float64, on the host: expected draws of each class in this epoch, on all ranks."""
+        segment, _ = self._history.at(self.epoch, self._segment)
+        return torch.from_numpy(segment.mean_counts()) * self.n_batches
 
     def __len__(self) -> int:
-        return self.n_batches
+        return self.n_batches // self.world_size
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration yields, and that build() builds."""
-        return self._epoch
+        return self._place.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration yield this epoch. Setting it twice is setting it once."""
-        self._epoch = checks.integer(
-            "epoch", epoch, 0, (self._last_batch() + 1) // self.n_batches - 1
-        )
+        """Let the next iteration yield this epoch.
+
+        Setting it twice is setting it once, and setting the epoch that load_state_dict() came to
+        leaves its batch as it is.
+        """
+        epoch = checks.integer("epoch", epoch, 0, (self._last_batch() + 1) // self.n_batches - 1)
+        self._place = self._place.moved(epoch)
+
+    def shard(self, rank: Any, world_size: int | None = None) -> StreamBatchSampler:
+        """One rank's part of this stream, as a sampler of its own.
+
+        rank        this process's rank, with world_size; or alone: "auto", a ProcessGroup, a
+                    DeviceMesh of one dimension, to ask torch.distributed.
+        Returns     A sampler that iterates batches rank, rank + world_size, ... of each epoch:
+                    n_batches // world_size of them on every rank. Whole batches, so each has the
+                    class counts of one device's. batch() and batches() still take global numbers.
+        """
+        where = rank if world_size is None else (rank, world_size)
+        other = copy.copy(self)
+        other.sampler = _Epochs(other)  # type: ignore[assignment]
+        other._history = self._history.copy()
+        other._place = Place(self._place.epoch, self._place.batch)
+        other._take_share(*distributed.rank_and_size(where))
+        return other
+
+    def _take_share(self, rank: int, world_size: int) -> None:
+        if self.world_size != 1 and world_size != 1:
+            raise ValueError(
+                f"this sampler is rank {self.rank} of {self.world_size} already, and a part of a "
+                f"part would leave out batches; shard the one that was not sharded"
+            )
+        distributed.check_share(self.n_batches, world_size)
+        self.rank, self.world_size = rank, world_size
+
+    def check_agreement(self, group: Any = None) -> None:
+        """Raise on every rank, naming those that differ, unless all hold the same stream.
+
+        group   the data-parallel process group; None: the default one. All its ranks must call.
+        Compared are class index, class mix and its changes, kind, seed, batch_size, n_batches,
+        epoch, batch and world size; sharded, no two ranks may have the same rank.
+        One all_reduce of 8 bytes for each of these and rank.
+        """
+        own = self.state_dict()
+        facts = {
+            name: int(fingerprint.of_bytes(repr(value).encode()), 16) for name, value in own.items()
+        }
+        facts["world size"] = self.world_size
+        place = self.rank if self.world_size > 1 else None
+        distributed.check_same(facts, place, group, self.device)
+
+    def state_dict(self, done: int | None = None) -> dict[str, Any]:
+        """The place in the stream, as plain ints and strings; the same on every rank.
+
+        done     batches of the last begun epoch that this rank has trained on; None: those handed
+                 out. For a plain DataLoader with workers, which asks for batches ahead.
+        Returns  a dict of fixed keys, about 400 bytes, and what set_alpha and set_weights added.
+        The first call reads the class index once; none waits for a device after that.
+        """
+        epoch, batch = self._place.now(done, self.n_batches, self.world_size)
+        self._history.follow(epoch, self._segment)
+        return state.pack(self._facts(), epoch, batch, self._history.pack())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where state_dict() was taken: on any rank of any world size, on any device.
+
+        Raises  ValueError: it is of another format or another sampler, by name of what differs.
+        """
+        epoch, batch, segments = state.checked(state_dict, self._facts())
+        self._history = self._history.unpacked(segments, self._segment)
+        self._place = Place(epoch, batch)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "n_batches": self.n_batches,
+            "class_index": self.index.fingerprint,
+            "class_mix": fingerprint.of_bytes(self._history.origin),
+            "class_draws": self._class_draws(),
+        }
 
     def __iter__(self) -> Iterator[list[int]]:
-        for window in self._windows(LIST_WINDOW_BYTES):
+        trainers.refuse_double_sharding(self.world_size, depth=1)
+        walk = self._begin()
+        for window in self._windows(walk, LIST_WINDOW_BYTES):
             for row in window.cpu().numpy():
+                walk.handed += 1
                 yield row.tolist()
+        walk.over = True
 
     def on_device(self) -> Iterator[Tensor]:
         """Yield the next epoch as [B] int64 views on the device; the host does not wait for them.
@@ -100,11 +198,15 @@ class StreamBatchSampler(BatchSampler):
         Batches are built in windows; the current one and the next take at most window_bytes. Only
         the first window of each length waits for a copy, of a fixed plan's small table.
         """
-        for window in self._windows(self.window_bytes // 2):
-            yield from window
+        walk = self._begin()
+        for window in self._windows(walk, self.window_bytes // 2):
+            for row in window:
+                walk.handed += 1
+                yield row
+        walk.over = True
 
     def build(self, out: Tensor | None = None, max_bytes: int = MAX_BYTES) -> Tensor:
-        """All batches of this epoch at once: [n_batches, B] int64 on the device.
+        """All batches of this epoch at once: [len(self), B] int64 on the device.
 
         The epoch is `self.epoch`, and stays it: building twice gives the same.
 
@@ -113,8 +215,9 @@ class StreamBatchSampler(BatchSampler):
         Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
         """
         if out is None:
-            self._check_bytes(self.n_batches, max_bytes)
-        return self._filled(self._epoch * self.n_batches, self.n_batches, out)
+            checks.byte_budget(len(self), self.batch_size, max_bytes)
+        first = self.epoch * self.n_batches + self.rank
+        return self._filled(first, len(self), self.world_size, out)
 
     def batch(self, g: int) -> Tensor:
         """Global batch number g, [B] int64 on the device: batch g mod n_batches of epoch
@@ -129,61 +232,58 @@ class StreamBatchSampler(BatchSampler):
         """Global batches g0 .. g0 + count, [count, B] int64 on the device; max_bytes as build()."""
         g0 = checks.integer("the first batch", g0, 0, self._last_batch())
         count = checks.integer("count", count, 1, min(1 << 40, self._last_batch() - g0 + 1))
-        self._check_bytes(count, max_bytes)
-        return self._filled(g0, count, None)
+        checks.byte_budget(count, self.batch_size, max_bytes)
+        return self._filled(g0, count, 1, None)
+
+    @property
+    def effective_class_counts(self) -> Tensor:
+        """[C] float64, on the host: expected samples of an epoch that carry each class. More than
+        class_counts where samples are in several classes, since each is drawn with all of its."""
+        return torch.from_numpy(self.index.carried(self.class_counts.numpy()))
 
     def describe(self) -> str:
-        """A table: each class's size, share of the draws, draws per batch and per epoch, and
-        draws of one member per epoch. Expected values where classes are drawn at random."""
+        """A table: each class's size, share of the draws, draws per batch and per epoch, draws of
+        one member per epoch, and what share of a batch carries it where samples are in several
+        classes. Expected values where classes are drawn at random."""
         return table(
             f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
             f"seed {self.seed}, {self.index}",
             self.index.host_sizes,
             self.class_counts.numpy(),
+            self.effective_class_counts.numpy(),
             self.n_batches,
         )
 
     def _last_batch(self) -> int:
         return (1 << 62) // self.batch_size - 1
 
-    def _check_bytes(self, count: int, max_bytes: int) -> None:
-        size = 8 * count * self.batch_size
-        if size > checks.integer("max_bytes", max_bytes, 0, 1 << 62):
-            raise ValueError(
-                f"{count} batches of {self.batch_size} take {size} bytes, more than "
-                f"max_bytes={max_bytes}; iterate on_device(), which works in windows, "
-                f"or raise max_bytes"
-            )
-
-    def _filled(self, g0: int, count: int, out: Tensor | None) -> Tensor:
+    def _filled(self, g0: int, count: int, stride: int, out: Tensor | None) -> Tensor:
+        """Batches g0, g0 + stride, ..., count of them."""
         shape = (count, self.batch_size)
         if out is None:
             out = torch.empty(shape, dtype=torch.int64, device=self.device)
-        elif not isinstance(out, Tensor):
-            raise TypeError(
-                f"out must be a contiguous int64 tensor of shape {shape} on {self.device}, "
-                f"not {type(out).__name__}; pass torch.empty({shape}, dtype=torch.int64)"
-            )
-        elif (
-            tuple(out.shape) != shape
-            or out.dtype != torch.int64
-            or out.device != self.device
-            or not out.is_contiguous()
-        ):
-            raise ValueError(
-                f"out must be a contiguous int64 tensor of shape {shape} on {self.device}, "
-                f"not {out.dtype} of shape {tuple(out.shape)} on {out.device}; "
-                f"pass torch.empty({shape}, dtype=torch.int64, device='{self.device}')"
-            )
-        step = MAX_SLOTS // self.batch_size
-        for first in range(0, count, step):
-            self._draw(out[first : first + step], g0 + first)
+        else:
+            checks.output(out, shape, self.device)
+        step = max(1, MAX_SLOTS // self.batch_size // stride)
+        done = 0
+        while done < count:
+            g = g0 + done * stride
+            segment, end = self._history.at(g // self.n_batches, self._segment)
+            n = min(step, count - done, count if end is None else -((g - end) // stride))
+            segment.draw(out[done : done + n], g, stride)
+            done += n
         return out
 
-    def _windows(self, most_bytes: int) -> Iterator[Tensor]:
-        """The next epoch, in order, as [n, B] tensors of at most so many bytes (or one batch)."""
-        g0 = self._epoch * self.n_batches
-        self._epoch += 1
+    def _begin(self) -> Walk:
+        self._place, walk = self._place.begun()
+        return walk
+
+    def _windows(self, walk: Walk, most_bytes: int) -> Iterator[Tensor]:
+        """This rank's batches of an epoch, in order, as [n, B] tensors of at most so many bytes
+        (or one batch)."""
+        stride = self.world_size
+        g0 = walk.epoch * self.n_batches + walk.first + self.rank
+        count = (self.n_batches - walk.first) // stride
         step = max(1, most_bytes // (8 * self.batch_size))
-        for first in range(0, self.n_batches, step):
-            yield self._filled(g0 + first, min(step, self.n_batches - first), None)
+        for done in range(0, count, step):
+            yield self._filled(g0 + done * stride, min(step, count - done), stride, None)

@@ -7,13 +7,16 @@ Integers, so that every rank and machine agrees on every count. Knows nothing of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from gpusampler import checks
 
 WEIGHT_BITS = 62
 
@@ -66,6 +69,71 @@ def linear(sizes: np.ndarray, alpha: float, drop_empty: bool = False) -> Weights
     return _checked(values, which, times, sizes)
 
 
+def power(sizes: np.ndarray, alpha: float, drop_empty: bool = False) -> Weights:
+    """n_c^(1 - alpha): natural at alpha 0, square-root sampling at 0.5, uniform at 1.
+
+    A mix of corpora at temperature t is alpha = 1 - 1/t.
+
+    >>> [w / 2**60 for w in power(np.array([9, 4]), 0.5).values]
+    [2.0, 3.0]
+    """
+    exponent = 1 - _decimal(alpha)
+
+    def rate(n: int) -> Decimal:
+        if n == 0:  # 0^0 = 1: uniform over all classes, and an empty one is refused
+            return Decimal(int(exponent == 0 and not drop_empty))
+        return Decimal(n) ** exponent
+
+    return _by_size(rate, sizes)
+
+
+def effective_number(sizes: np.ndarray, beta: float) -> Weights:
+    """n_c / E_c with the effective number E_c = (1 - beta^n_c) / (1 - beta) of a class.
+
+    beta in [0, 1): 0 is the true class mix, towards 1 it becomes uniform.
+    Source  Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019.
+    """
+    b = _decimal(checks.fraction("beta", beta, below_one=True))
+    return _by_size(lambda n: n * (1 - b) / (1 - b**n) if n else Decimal(0), sizes)
+
+
+def repeat_factor(sizes: np.ndarray, threshold: float, num_samples: int) -> Weights:
+    """n_c r_c with the repeat factor r_c = max(1, sqrt(threshold / f_c)), f_c = n_c / num_samples.
+
+    threshold in [0, 1]: classes with a smaller share of the samples are drawn more often.
+    Source  Gupta et al., "LVIS: a dataset for large vocabulary instance segmentation", CVPR 2019.
+    """
+    t = _decimal(checks.fraction("threshold", threshold))
+
+    def rate(n: int) -> Decimal:
+        return n * max(Decimal(1), (t * num_samples / n).sqrt()) if n else Decimal(0)
+
+    return _by_size(rate, sizes)
+
+
+def _decimal(value: float) -> Decimal:
+    """The decimal that a float prints as."""
+    return Decimal(repr(float(value)))
+
+
+def _by_size(rate: Callable[[int], Decimal], sizes: np.ndarray) -> Weights:
+    """One evaluation for each distinct size: in 60 digits, of which 30 are kept, so that all
+    machines agree, which float powers do not."""
+    sizes = np.asarray(sizes, dtype=np.int64)
+    distinct, which, times = np.unique(sizes, return_inverse=True, return_counts=True)
+    with localcontext(Context(prec=60)):
+        found = [rate(n) for n in distinct.tolist()]
+    kept = [Fraction(Context(prec=30).plus(x)) for x in found]
+    return _checked(_scaled(kept), which, times, sizes)
+
+
+def _scaled(exact: list[Fraction]) -> list[int]:
+    """By the power of two that brings the largest to 62 bits; rounded down, 1 at least where
+    positive."""
+    scale = Fraction(2) ** (WEIGHT_BITS - 1 - _floor_log2(max(exact)))
+    return [max(1, int(value * scale)) if value else 0 for value in exact]
+
+
 def given(weights: ArrayLike, sizes: np.ndarray, drop_empty: bool = False) -> Weights:
     """One weight a class, in any unit; only their ratios count.
 
@@ -74,7 +142,7 @@ def given(weights: ArrayLike, sizes: np.ndarray, drop_empty: bool = False) -> We
     The largest is scaled by a power of two to 62 bits, the others with it, rounded down,
     and at least 1 where positive.
     """
-    x = _as_weights(weights, len(sizes))
+    x = as_weights(weights, len(sizes))
     if drop_empty:
         x = np.where(np.asarray(sizes) == 0, 0.0, x)
     if not np.any(x > 0):
@@ -83,13 +151,11 @@ def given(weights: ArrayLike, sizes: np.ndarray, drop_empty: bool = False) -> We
         )
     distinct, which, times = np.unique(x, return_inverse=True, return_counts=True)
     exact = [Fraction(value) for value in distinct.tolist()]
-    shift = WEIGHT_BITS - 1 - _floor_log2(exact[-1])
-    scale = Fraction(2) ** shift
-    values = [max(1, int(value * scale)) if value else 0 for value in exact]
-    return _checked(values, which, times, np.asarray(sizes))
+    return _checked(_scaled(exact), which, times, np.asarray(sizes))
 
 
-def _as_weights(weights: Any, classes: int) -> np.ndarray:
+def as_weights(weights: Any, classes: int) -> np.ndarray:
+    """One number a class as [C] float64, each finite and >= 0."""
     if hasattr(weights, "detach"):
         weights = weights.detach().cpu()
         weights = (weights.double() if weights.is_floating_point() else weights).numpy()
@@ -136,3 +202,7 @@ def _checked(
     if total == 0:
         raise ValueError("every class is empty; give at least one class a member")
     return Weights(tuple(values), which.astype(np.int64), total)
+
+
+ALPHA_WEIGHTINGS = {"linear": linear, "power": power}  # by alpha; the others by a number fixed
+WEIGHTINGS = (*ALPHA_WEIGHTINGS, "effective_number", "repeat_factor")

@@ -17,7 +17,7 @@ from .permutation import divide, permute
 from .philox import words
 
 # One row a class, i64: class, size, first, count, rank, a, b, start (gpusampler/plan.py).
-# One row a class of a window, i32: size, a, b, 1/b, 1/size, count, position, key row.
+# One row a class of a window, i32: size, a, b, 1/b, 1/size, draws a row, position, key row.
 ROW = tl.constexpr(8)
 
 
@@ -40,10 +40,11 @@ def as_i32(x):
     return x.to(tl.uint32).to(tl.int32, bitcast=True)
 
 
-@triton.jit(do_not_specialize=["n_rows", "n_keys", "n_batches", "steps", "seed", "g0"])
+@triton.jit(do_not_specialize=["n_rows", "n_keys", "n_batches", "steps", "seed", "g0", "stride"])
 def window_tables(
     window_ptr, keys_ptr, rows_ptr, key_ends_ptr,
     n_rows: "i32", n_keys: "i64", n_batches: "i64", steps: "i32", seed: "i64", g0: "i64",
+    stride: "i32",
     MEMBER: tl.constexpr, SLOT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """keys [n_keys + n_batches, 2] i32: one per (row, cycle), then per batch; window [A, 8]."""
@@ -69,11 +70,11 @@ def window_tables(
     tl.store(at_ptr + 2, as_i32(b), mask=head)
     tl.store(at_ptr + 3, as_i32(most // b), mask=head)
     tl.store(at_ptr + 4, as_i32(most // n.to(tl.uint32)), mask=head)
-    tl.store(at_ptr + 5, as_i32(count), mask=head)
+    tl.store(at_ptr + 5, as_i32(count * stride), mask=head)
     tl.store(at_ptr + 6, as_i32(drawn - cycle * n - rank), mask=head)
     tl.store(at_ptr + 7, as_i32(begin), mask=head)
 
-    x = tl.where(mine, cycle + (lane - begin), g0 + (lane - n_keys))
+    x = tl.where(mine, cycle + (lane - begin), g0 + (lane - n_keys) * stride)
     purpose = tl.where(mine, MEMBER, SLOT)
     w0, w1, _, _ = words(seed, x, tl.where(mine, label, 0), purpose)
     mask = lane < n_keys + n_batches
@@ -103,7 +104,7 @@ def draw_fixed(
     slot_a: "u32", slot_b: "u32", slot_inverse: "u32",
     IDENTITY: tl.constexpr, SIZES: tl.constexpr, SLOT_SIZES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One lane per (batch, rank) of a window of less than 2^31; size is B."""
+    """One lane per (batch, rank) of a window of less than 2^31 / stride; size is B."""
     lane = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.uint32)  # [BLOCK]
     mask = lane < n_slots.to(tl.uint32)
     size, slot_a, slot_b = size.to(tl.uint32), slot_a.to(tl.uint32), slot_b.to(tl.uint32)
@@ -153,19 +154,21 @@ def drawn_row(cuts_ptr, guide_ptr, high, low, shift, steps, mask):
 
 
 @triton.jit(
-    do_not_specialize=["n_slots", "size", "size_inverse", "steps", "guide_shift", "seed", "g0"]
-)
+    do_not_specialize=[
+        "n_slots", "size", "size_inverse", "steps", "guide_shift", "seed", "g0", "stride"
+    ]
+)  # fmt: skip
 def draw_random(
     out_ptr, members_ptr, rows_ptr, cuts_ptr, guide_ptr, classes_ptr,
     n_slots: "i32", size: "u32", size_inverse: "u32", steps: "i32", guide_shift: "i32",
-    seed: "i64", g0: "i64",
+    seed: "i64", g0: "i64", stride: "i32",
     PICK: tl.constexpr, DRAWN: tl.constexpr, IDENTITY: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One lane per slot: the class from words 0 and 1 of (g, slot), the member from 2 and 3."""
     lane = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.uint32)  # [BLOCK]
     mask = lane < n_slots.to(tl.uint32)
     batch, slot = divide(lane, size.to(tl.uint32), size_inverse.to(tl.uint32))
-    w0, w1, w2, w3 = words(seed, g0 + batch.to(tl.int64), slot, slot * 0 + PICK)
+    w0, w1, w2, w3 = words(seed, g0 + batch.to(tl.int64) * stride, slot, slot * 0 + PICK)
     if DRAWN:
         row = tl.load(classes_ptr + lane.to(tl.int64), mask=mask, other=0)
     else:

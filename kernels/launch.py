@@ -32,11 +32,11 @@ def inverse(n: int) -> int:
 def draw_fixed(
     out: Tensor, members: Tensor | None, rows: Tensor, rank_row: Tensor, key_ends: Tensor,
     n_keys: int, span: tuple[int, int], grid: tuple[int, int], seed: int, g0: int,
-    member: int, slot: int,
+    stride: int, member: int, slot: int,
 ) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0 .. g0 + n of a fixed plan; n * B < 2^31.
+    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a fixed plan; n * B * stride < 2^31.
 
-    rows, rank_row  of FixedPlan;  key_ends [A] i64: FixedPlan.key_ends(n), n_keys its last
+    rows, rank_row  of FixedPlan;  key_ends [A] i64: FixedPlan.key_ends(n * stride), n_keys its last
     span            the smallest and largest class size of rows
     grid            of [0, B);  member, slot: the purposes of the two keys
     seed            64 bits, as a signed integer
@@ -46,7 +46,7 @@ def draw_fixed(
     keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
     draw.window_tables[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
         window, keys, rows, key_ends,
-        len(rows), n_keys, n, len(rows).bit_length(), seed, g0,
+        len(rows), n_keys, n, len(rows).bit_length(), seed, g0, stride,
         MEMBER=member, SLOT=slot, BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
     a, b = grid
@@ -60,9 +60,9 @@ def draw_fixed(
 
 def draw_random(
     out: Tensor, members: Tensor | None, rows: Tensor, cuts: Tensor, guide: Tensor,
-    classes: Tensor | None, steps: int, seed: int, g0: int, pick: int,
+    classes: Tensor | None, steps: int, seed: int, g0: int, stride: int, pick: int,
 ) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0 .. g0 + n, each slot drawn; n * B < 2^31.
+    """Fill out [n, B] i64 with batches g0, g0 + stride, ..., each slot drawn; n * B < 2^31.
 
     rows, cuts (bits as i64), guide  of RandomPlan;  steps: of bisection between two guides
     classes  [n, B] i64, the row of each slot where already drawn; None: by cuts
@@ -72,7 +72,7 @@ def draw_random(
     draw.draw_random[(triton.cdiv(n * size, RANDOM_BLOCK),)](
         out, out if members is None else members, rows, cuts, guide,
         out if classes is None else classes,
-        n * size, size, inverse(size), steps, 32 - bits, seed, g0,
+        n * size, size, inverse(size), steps, 32 - bits, seed, g0, stride,
         PICK=pick, DRAWN=classes is not None, IDENTITY=members is None,
         BLOCK=RANDOM_BLOCK, num_warps=WARPS,
     )  # fmt: skip

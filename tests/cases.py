@@ -71,15 +71,19 @@ def first_batch(rnd: random.Random) -> int:
     return rnd.choice([0, 1, 1000, (1 << 32) - 2, 1 << 40, (1 << 53) + 1])
 
 
-def twin_fixed(case: Case, g0: int, n: int) -> list[list[int]]:
+def twin_fixed(case: Case, g0: int, n: int, stride: int = 1) -> list[list[int]]:
     out = case.poisoned(n)
-    cpu.draw_fixed(out, case.members, case.fixed.rows, case.grid, case.seed, g0)
+    cpu.draw_fixed(out, case.members, case.fixed.rows, case.grid, case.seed, g0, stride)
     return out.tolist()
 
 
-def twin_random(case: Case, g0: int, n: int, classes: np.ndarray | None = None) -> list[list[int]]:
+def twin_random(
+    case: Case, g0: int, n: int, classes: np.ndarray | None = None, stride: int = 1
+) -> list[list[int]]:
     out, r = case.poisoned(n), case.random
-    cpu.draw_random(out, case.members, r.rows, r.cuts, r.guide, classes, r.steps, case.seed, g0)
+    cpu.draw_random(
+        out, case.members, r.rows, r.cuts, r.guide, classes, r.steps, case.seed, g0, stride
+    )
     return out.tolist()
 
 
@@ -105,20 +109,27 @@ def on(device: torch.device, array: np.ndarray | None) -> torch.Tensor | None:
     return None if array is None else torch.from_numpy(array).to(device)
 
 
-def kernel_fixed(case: Case, g0: int, n: int, device: torch.device) -> list[list[int]]:
+def kernel_fixed(
+    case: Case, g0: int, n: int, device: torch.device, stride: int = 1
+) -> list[list[int]]:
     from gpusampler.kernels import launch
 
-    out, p, ends = on(device, case.poisoned(n)), case.fixed, case.fixed.key_ends(n)
+    out, p, ends = on(device, case.poisoned(n)), case.fixed, case.fixed.key_ends(n * stride)
     launch.draw_fixed(
         out, on(device, case.members), on(device, p.rows), on(device, p.rank_row),
         on(device, ends), int(ends[-1]), (p.smallest, p.largest), case.grid,
-        random_bits.signed(case.seed), g0, random_bits.MEMBER, random_bits.SLOT,
+        random_bits.signed(case.seed), g0, stride, random_bits.MEMBER, random_bits.SLOT,
     )  # fmt: skip
     return out.tolist()
 
 
 def kernel_random(
-    case: Case, g0: int, n: int, device: torch.device, classes: np.ndarray | None = None
+    case: Case,
+    g0: int,
+    n: int,
+    device: torch.device,
+    classes: np.ndarray | None = None,
+    stride: int = 1,
 ) -> list[list[int]]:
     from gpusampler.kernels import launch
 
@@ -126,6 +137,6 @@ def kernel_random(
     launch.draw_random(
         out, on(device, case.members), on(device, p.rows), on(device, p.cuts.view(np.int64)),
         on(device, p.guide), on(device, classes), p.steps,
-        random_bits.signed(case.seed), g0, random_bits.PICK,
+        random_bits.signed(case.seed), g0, stride, random_bits.PICK,
     )  # fmt: skip
     return out.tolist()

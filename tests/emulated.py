@@ -42,7 +42,7 @@ def fixed(case: Case, g0: int, n: int, target: str) -> tuple[list[list[int]], Co
     counts = run(
         shipped.tables(target), lanes,
         [window, keys, rows, ptx.Buffer(ends, "key_ends"), len(plan.rows), int(ends[-1]), n,
-         len(plan.rows).bit_length(), random_bits.signed(case.seed), g0],
+         len(plan.rows).bit_length(), random_bits.signed(case.seed), g0, 1],
     )  # fmt: skip
     window.assert_fully_written()
     keys.assert_fully_written()
@@ -74,7 +74,7 @@ def random(
         [out, members, ptx.Buffer(plan.rows, "rows"), ptx.Buffer(plan.cuts, "cuts"),
          ptx.Buffer(plan.guide, "guide"), ptx.Buffer(drawn, "classes"), n * size, size,
          launch.inverse(size), plan.steps, 33 - (len(plan.guide) - 1).bit_length(),
-         random_bits.signed(case.seed), g0],
+         random_bits.signed(case.seed), g0, 1],
     )  # fmt: skip
     out.assert_fully_written()
     return out.array.tolist(), counts

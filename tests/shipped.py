@@ -19,7 +19,7 @@ SIGNATURES = {
     "window_tables": {
         "window_ptr": "*i32", "keys_ptr": "*i32", "rows_ptr": "*i64", "key_ends_ptr": "*i64",
         "n_rows": "i32", "n_keys": "i64", "n_batches": "i64", "steps": "i32", "seed": "i64",
-        "g0": "i64",
+        "g0": "i64", "stride": "i32",
     },
     "draw_fixed": {
         **PTR, "rank_row_ptr": "*i32", "window_ptr": "*i32", "keys_ptr": "*i32",
@@ -29,7 +29,7 @@ SIGNATURES = {
     "draw_random": {
         **PTR, "cuts_ptr": "*i64", "guide_ptr": "*i32", "classes_ptr": "*i64",
         "n_slots": "i32", "size": "u32", "size_inverse": "u32", "steps": "i32",
-        "guide_shift": "i32", "seed": "i64", "g0": "i64",
+        "guide_shift": "i32", "seed": "i64", "g0": "i64", "stride": "i32",
     },
 }  # fmt: skip
 BLOCKS = {

@@ -120,7 +120,7 @@ MASK = r"class 0 must be dataset indices, not a mask; pass mask.nonzero\(\)"
 WRONG_TYPES = [
     *(
         ("alpha", x, rf"alpha must be a number in .*, not {re.escape(repr(x))} .*; 0 keeps .* 1")
-        for x in ("0.5", True, 1j, [0.5], np.array(0.5), torch.tensor(0.5), len)
+        for x in ("0.5", True, 1j, [0.5], np.array(0.5), torch.tensor(0.5))
     ),
     ("weights", ["a", "b"], "weights must be numbers, one a class.*'a'"),
     ("rates", [1j, 1], "weights must be numbers, one a class, .*complex128.*; pass floats"),

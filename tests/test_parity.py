@@ -60,6 +60,26 @@ def test_kernel_equals_cpu_twin_for_random(number, kernel_device):
     assert kernel_random(case, g0, n, kernel_device, classes) == drawn
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9), st.sampled_from([2, 3, 8, 64, 1000]))
+def test_every_so_many_batches_are_those_batches(number, stride):
+    rnd = random.Random(number)
+    case, g0 = random_case(rnd), first_batch(rnd)
+    rows = twin_fixed(case, g0, 5, stride)
+    assert rows == [twin_fixed(case, g0 + t * stride, 1)[0] for t in range(5)]
+    rows = twin_random(case, g0, 5, stride=stride)
+    assert rows == [twin_random(case, g0 + t * stride, 1)[0] for t in range(5)]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_kernel_equals_cpu_twin_for_every_so_many_batches(number, kernel_device):
+    rnd = random.Random(number + 200)
+    case, g0, stride = random_case(rnd), first_batch(rnd), rnd.choice([2, 5, 64])
+    assert kernel_fixed(case, g0, 4, kernel_device, stride) == twin_fixed(case, g0, 4, stride)
+    twin = twin_random(case, g0, 4, stride=stride)
+    assert kernel_random(case, g0, 4, kernel_device, stride=stride) == twin
+
+
 @pytest.mark.parametrize("batch_size", [1, 127, 128, 129, 511, 512, 513, 1000, 1025])
 def test_kernel_equals_cpu_twin_at_block_edges(batch_size, kernel_device):
     case = Case([700, 40, 9, 1], batch_size, 0.7, seed=batch_size)
@@ -129,9 +149,9 @@ def test_ops_pass_torch_opcheck():
     out = torch.zeros((2, 16), dtype=torch.int64)
     torch.library.opcheck(
         torch.ops.gpusampler.draw_fixed.default,
-        (out, members, t(f.rows), t(f.rank_row), t(ends), int(ends[-1]), 3, 40, 0, 0, 2, 0),
+        (out, members, t(f.rows), t(f.rank_row), t(ends), int(ends[-1]), 3, 40, 0, 0, 2, 0, 1),
     )
     torch.library.opcheck(
         torch.ops.gpusampler.draw_random.default,
-        (out, members, t(r.rows), t(r.cuts.view(np.int64)), t(r.guide), None, r.steps, 2, 0),
+        (out, members, t(r.rows), t(r.cuts.view(np.int64)), t(r.guide), None, r.steps, 2, 0, 1),
     )

@@ -99,7 +99,7 @@ def test_a_million_zipf_classes_are_drawn_by_their_shares():
     out = np.empty((1000, 1024), np.int64)
     from gpusampler import cpu
 
-    cpu.draw_random(out, None, table.rows, table.cuts, table.guide, None, table.steps, 9, 0)
+    cpu.draw_random(out, None, table.rows, table.cuts, table.guide, None, table.steps, 9, 0, 1)
     edges = [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
     observed, _ = np.histogram(out, edges)
     shares = np.add.reduceat(frequency, edges[:-1]) / frequency.sum()

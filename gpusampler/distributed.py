@@ -1,0 +1,136 @@
+"""Distributed: which rank this process is, and whether all ranks hold the same.
+
+Takes a process group, a device mesh, or numbers. Gives (rank, world size), and who differs.
+Knows nothing of samplers. torch.distributed is only asked, never initialised.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from gpusampler import checks
+
+AUTO = "auto"
+
+
+def rank_and_size(shard: Any) -> tuple[int, int]:
+    """This process's rank among how many.
+
+    shard   "auto": the default process group, where torch.distributed is initialised, else alone;
+            a ProcessGroup; a one-dimensional DeviceMesh, as mesh["dp"]; (rank, world_size).
+    Raises  ValueError, TypeError; RuntimeError: "auto" under a launcher, before
+            init_process_group, when every process would take itself for the only one.
+    """
+    if isinstance(shard, str):
+        checks.choice("shard", shard, (AUTO,))
+        return _rank_and_size_of_world()
+    if isinstance(shard, (tuple, list)):
+        if len(shard) != 2:
+            raise ValueError(
+                f"shard must be (rank, world_size), not {len(shard)} values; pass two integers"
+            )
+        size = checks.integer("world_size", shard[1], 1, 1 << 31)
+        return checks.integer("rank", shard[0], 0, size - 1), size
+    if hasattr(shard, "get_local_rank") and hasattr(shard, "mesh"):
+        if shard.ndim != 1:
+            raise ValueError(
+                f"shard must be a mesh of one dimension, not of {shard.ndim} "
+                f"({shard.mesh_dim_names}); pass the data-parallel one, as mesh['dp']"
+            )
+        return shard.get_local_rank(), shard.size()
+    if dist.is_available() and isinstance(shard, dist.ProcessGroup):
+        rank = dist.get_rank(shard)
+        if rank < 0:
+            raise ValueError(
+                "shard must be a process group that this process is in, and it is not; "
+                "pass the group of its own data-parallel ranks"
+            )
+        return rank, dist.get_world_size(shard)
+    raise TypeError(
+        f"shard must be 'auto', a ProcessGroup, a DeviceMesh of one dimension or "
+        f"(rank, world_size), not {shard!r} ({type(shard).__name__}); pass one of them"
+    )
+
+
+def _rank_and_size_of_world() -> tuple[int, int]:
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    launched = os.environ.get("WORLD_SIZE", "1")
+    if launched not in ("", "1"):
+        raise RuntimeError(
+            f"shard='auto' needs torch.distributed to be initialised, and a launcher has set "
+            f"WORLD_SIZE={launched}; call torch.distributed.init_process_group first, or pass "
+            f"shard=(rank, world_size)"
+        )
+    return 0, 1
+
+
+def check_share(n_batches: int, world_size: int) -> None:
+    """Refuse more ranks than batches; warn where some of each epoch go unused."""
+    if world_size > n_batches:
+        raise ValueError(
+            f"n_batches must be at least world_size, and {n_batches} batches an epoch leave some "
+            f"of {world_size} ranks without one; raise n_batches"
+        )
+    unused = n_batches % world_size
+    if unused:
+        warnings.warn(
+            f"{n_batches} batches an epoch over {world_size} ranks leave {unused} of each epoch "
+            f"unused; make n_batches a multiple of {world_size}",
+            stacklevel=4,
+        )
+
+
+def check_same(
+    facts: Mapping[str, int], place: int | None, group: Any, device: torch.device
+) -> None:
+    """Raise on every rank, naming those that differ from most, unless all have these facts.
+
+    facts   names and integers of 64 bits, the names the same on all ranks.
+    place   what no two ranks may share; None: they may.
+    group   a ProcessGroup, or None: the default one.
+    device  where the tensor is made, if the group's backend needs it there.
+    One all_reduce of one integer a fact and rank.
+    """
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    where = device if "nccl" in str(dist.get_backend(group)) else torch.device("cpu")
+    table = torch.zeros((size, len(facts) + 1), dtype=torch.int64, device=where)
+    own = [*facts.values(), -1 if place is None else place]
+    table[rank] = torch.tensor([_signed(value) for value in own])
+    dist.all_reduce(table, group=group)
+    rows = [tuple(row[:-1]) for row in table.tolist()]
+    usual, _ = Counter(rows).most_common(1)[0]
+    odd = [
+        f"rank {r} differs in {', '.join(_differing(list(facts), row, usual))}"
+        for r, row in enumerate(rows)
+        if row != usual
+    ]
+    if odd:
+        shown = "; ".join(odd[:10]) + (f"; and {len(odd) - 10} more" if len(odd) > 10 else "")
+        raise RuntimeError(
+            f"all {size} ranks must hold the same sampler, but {shown}; give every rank the same "
+            f"labels, options, seed and state"
+        )
+    taken = [int(found) for found in table[:, -1] if found >= 0]
+    twice = sorted(found for found, times in Counter(taken).items() if times > 1)
+    if twice:
+        raise RuntimeError(
+            f"each of {size} ranks must take a share of its own, but several take that of rank "
+            f"{', '.join(map(str, twice[:10]))}; shard by this group's ranks: shard(group)"
+        )
+
+
+def _differing(names: list[str], row: tuple[int, ...], usual: tuple[int, ...]) -> list[str]:
+    return [name for name, own, other in zip(names, row, usual, strict=True) if own != other]
+
+
+def _signed(value: int) -> int:
+    value %= 1 << 64
+    return value - (1 << 64) if value >> 63 else value
