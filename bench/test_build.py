@@ -36,7 +36,8 @@ def limit_of(n):
 
 
 def multinomial_of(sampler):
-    return lambda: torch.multinomial(sampler._history.segments[0]._shares, 1 << 20, replacement=True)
+    shares = sampler._history.segments[0]._shares
+    return lambda: torch.multinomial(shares, 1 << 20, replacement=True)
 
 
 def sampler_of(n, c, what):
