@@ -97,8 +97,12 @@ def check_same(
     place   what no two ranks may share; None: they may.
     group   a ProcessGroup, or None: the default one.
     device  where the tensor is made, if the group's backend needs it there.
-    One all_reduce of one integer a fact and rank.
+    One all_reduce of one integer a fact and rank. Alone, without a launcher, there is no other to
+    differ from.
     """
+    if group is None and not (dist.is_available() and dist.is_initialized()):
+        _rank_and_size_of_world()  # raises under a launcher
+        return
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     where = device if "nccl" in str(dist.get_backend(group)) else torch.device("cpu")
     table = torch.zeros((size, len(facts) + 1), dtype=torch.int64, device=where)

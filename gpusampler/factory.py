@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpusampler import checks, plan, weights
 from gpusampler.class_index import ClassIndex
 from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.sampler_pk import PKBatchSampler
+from gpusampler.sampler_stratified import StratifiedBatchSampler
 from gpusampler.stream import StreamBatchSampler
 
-KINDS = ("fixed", "random")
+KINDS = ("fixed", "random", "stratified", "pk")
 NUMBERS = {"alpha": "alpha in [0, 1]", "beta": "beta in [0, 1)", "threshold": "threshold in [0, 1]"}
 
 
@@ -29,9 +32,9 @@ class SamplerFactory:
     def get(
         self,
         class_idxs: Any,
-        batch_size: int,
+        batch_size: int | None,
         n_batches: int,
-        alpha: float | None = None,
+        alpha: float | Callable[[int], float] | None = None,
         kind: str = "fixed",
         **options: Any,
     ) -> StreamBatchSampler:
@@ -39,16 +42,25 @@ class SamplerFactory:
 
         class_idxs    one sequence of dataset indices a class (lists, arrays, tensors, ranges), or
                       a ClassIndex. Not changed.
-        batch_size    B, indices in a batch.
+        batch_size    B, indices in a batch; of kind "pk" P * K, or None.
         n_batches     batches in an epoch.
-        alpha         0: the true class mix; 1: every class alike; between: a straight line.
+        alpha         0: the true class mix; 1: every class alike; between, by the weighting. Or a
+                      function of the epoch that gives it.
         kind          "fixed": the same class counts in every batch, each class going through all
-                      its members before any repeats. "random": drawn with replacement.
+                      its members before any repeats. "stratified": each class's quota rounded up
+                      or down, so that small classes have their share over time. "random": drawn
+                      with replacement. "pk": P classes, K members of each.
+        weighting     "linear": a straight line from sizes to 1; "power": size^(1 - alpha);
+                      "effective_number", with beta, and "repeat_factor", with threshold, in place
+                      of alpha: see gpusampler.weights.
         weights       [C] the class mix itself, in any unit, in place of alpha.
+        classes_per_batch, members_per_class   P and K of kind "pk", which takes no mix.
         class_draw    of kind "random": "multinomial" | "counter", see WeightedRandomBatchSampler.
         drop_empty    True: classes without members are left out; False: they are refused.
         device        where batches are built; None: CUDA if there is one, else the CPU.
         seed          any integer, modulo 2^64; the same seed gives the same batches.
+        shard         "auto", (rank, world_size), a ProcessGroup or DeviceMesh of one dimension:
+                      only this rank's batches, see StreamBatchSampler.shard.
         window_bytes  the most that on_device() holds of an epoch at once, default 256 MiB.
         Raises        ValueError, TypeError: each names the rule, the value and the repair.
 
@@ -57,6 +69,8 @@ class SamplerFactory:
         [20.0, 20.0]
         """
         checks.choice("kind", kind, KINDS)
+        if kind == "pk":
+            return self._make_pk(class_idxs, batch_size, n_batches, alpha, **options)
         return self._make(kind, class_idxs, batch_size, n_batches, alpha, **options)
 
     def fixed(
@@ -86,7 +100,7 @@ class SamplerFactory:
         self,
         kind: str,
         class_idxs: Any,
-        batch_size: int,
+        batch_size: int | None,
         n_batches: int,
         alpha: Any,
         *,
@@ -104,11 +118,47 @@ class SamplerFactory:
         numbers = {"alpha": first, "weights": weights, "beta": beta, "threshold": threshold}
         mix = _weights(index, numbers, weighting, drop_empty)
         options |= {"weighting": weighting, "drop_empty": drop_empty, "schedule": schedule}
+        if kind == "stratified":
+            return self._told(StratifiedBatchSampler(mix, index, size, n_batches, **options))
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         counts = plan.fixed_counts(mix, size)
         sampler = WeightedFixedBatchSampler(counts, index, n_batches, **options)
         plan.warn_starved(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        return self._told(sampler)
+
+    def _make_pk(
+        self,
+        class_idxs: Any,
+        batch_size: int | None,
+        n_batches: int,
+        alpha: Any,
+        *,
+        classes_per_batch: int | None = None,
+        members_per_class: int | None = None,
+        **options: Any,
+    ) -> StreamBatchSampler:
+        mixing = [name for name in ("weights", "weighting", "beta", "threshold") if name in options]
+        if alpha is not None or mixing:
+            met = "alpha" if alpha is not None else mixing[0]
+            raise ValueError(
+                f"kind='pk' takes all classes alike, and {met} was given; leave it out, or take "
+                f"another kind"
+            )
+        if classes_per_batch is None or members_per_class is None:
+            raise ValueError(
+                "kind='pk' needs classes_per_batch and members_per_class, and one is missing; "
+                "pass both"
+            )
+        options.pop("drop_empty", None)  # empty classes are left out in any case
+        sampler = PKBatchSampler(
+            class_idxs, classes_per_batch, members_per_class, n_batches, **options
+        )
+        if batch_size not in (None, sampler.batch_size):
+            raise ValueError(
+                f"batch_size must be classes_per_batch * members_per_class = "
+                f"{sampler.batch_size}, not {batch_size}; pass that, or None"
+            )
         return self._told(sampler)
 
     def _told(self, sampler: Any) -> Any:

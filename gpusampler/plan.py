@@ -111,7 +111,7 @@ def warn_starved(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
     warnings.warn(
         f"every batch leaves out {len(starved)} of {len(counts)} classes: {named}{more}; "
         f"a batch of {int(counts.sum())} is too small to give each a slot by its weight. "
-        f"Use a larger batch_size, more weight for them (a larger alpha), or kind='random'",
+        f"Use kind='stratified', a larger batch_size, or more weight for them (a larger alpha)",
         StarvedClassWarning,
         stacklevel=stacklevel,
     )

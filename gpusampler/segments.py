@@ -59,6 +59,7 @@ class History:
         self.num_classes, self.n_batches = num_classes, n_batches
         self.schedule = schedule
         self.followed = 1  # epochs whose alpha the schedule has told
+        self.by_hand = 0  # the epoch of the last change that was not the schedule's
         self.epochs: list[int] = []
         self.changes: list[Change] = []
         self.segments: list[Segment] = []
@@ -66,20 +67,29 @@ class History:
 
     def copy(self) -> History:
         other = History(self.num_classes, self.n_batches, self.schedule)
-        other.followed, other.origin = self.followed, self.origin
+        other.followed, other.by_hand = self.followed, self.by_hand
+        other.origin = self.origin
         other.epochs, other.changes = list(self.epochs), list(self.changes)
         other.segments = list(self.segments)
         return other
 
     def begin(self, epoch: int, change: Change, make: Maker) -> None:
         """Let `change` hold from this epoch on; what was to begin there or later is dropped."""
+        self._begin(epoch, change, make)
+        self.by_hand = epoch
+
+    def _begin(self, epoch: int, change: Change, make: Maker) -> None:
         keep = bisect_right(self.epochs, epoch - 1)
+        if keep and np.array_equal(self.changes[keep - 1], change):  # type: ignore[arg-type]
+            del self.epochs[keep:], self.changes[keep:], self.segments[keep:]
+            return
         start = np.zeros(self.num_classes, np.int64)
         if keep:
             last = self.segments[keep - 1]
             start = last.start + last.draws((epoch - self.epochs[keep - 1]) * self.n_batches)
         made = make(change, keep, epoch * self.n_batches, start)
         self.origin = self.origin or made.identity()
+        change = change if change is None or isinstance(change, np.ndarray) else float(change)
         self.epochs[keep:], self.changes[keep:], self.segments[keep:] = [epoch], [change], [made]
 
     def at(self, epoch: int, make: Maker) -> tuple[Segment, int | None]:
@@ -92,29 +102,49 @@ class History:
     def follow(self, epoch: int, make: Maker) -> None:
         """Ask the schedule for the alpha of each epoch up to this one."""
         while self.schedule is not None and self.followed <= epoch:
-            alpha = self.schedule(self.followed)
-            if alpha != self.changes[-1]:
-                self.begin(self.followed, alpha, make)
+            self._begin(self.followed, self.schedule(self.followed), make)
             self.followed += 1
 
-    def pack(self) -> str:
-        """All changes, and how far the schedule was followed, as text."""
+    def pack(self, epoch: int | None = None) -> str:
+        """All changes, how far a schedule was followed, and whether there is one, as text.
+
+        What the schedule told of epochs after this one is left out: some ranks may have asked.
+        """
+        last = max(self.followed - 1 if epoch is None else epoch, self.by_hand)
         told = [
-            [epoch, _packed(change)]
-            for epoch, change in zip(self.epochs, self.changes, strict=True)
-            if change is not None
+            [first, _packed(change)]
+            for first, change in zip(self.epochs, self.changes, strict=True)
+            if change is not None and first <= last
         ]
-        return json.dumps([self.followed, told])
+        return json.dumps([min(self.followed, last + 1), self.schedule is not None, told])
 
     def unpacked(self, text: str, make: Maker) -> History:
-        """The history that gave this text."""
-        followed, changes = json.loads(text)
-        other = History(self.num_classes, self.n_batches, self.schedule)
-        other.origin = self.origin
-        for epoch, change in [(0, None), *changes]:
-            other.begin(epoch, _unpacked(change), make)
-        other.followed = followed
+        """The history that gave this text, with this one's schedule if that one had any.
+
+        Raises  ValueError: no history gave it.
+        """
+        try:
+            followed, scheduled, changes = json.loads(text)
+            other = History(self.num_classes, self.n_batches)
+            other.origin = self.origin
+            for epoch, change in [(0, None), *changes]:
+                other.begin(epoch, _unpacked(change), make)
+            other.followed, other.by_hand = followed, followed - 1
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"segments of a state must be as state_dict() gave them, not {text!r:.80}; "
+                f"pass the state unchanged"
+            ) from error
+        if scheduled:
+            other.schedule = self.schedule or _unknown_schedule
         return other
+
+
+def _unknown_schedule(epoch: int) -> float:
+    raise ValueError(
+        f"the state's run follows a function of the epoch, which a state cannot hold, and alpha of "
+        f"epoch {epoch} is not in it; call set_alpha(that function) after load_state_dict()"
+    )
 
 
 def _packed(change: Change) -> Any:

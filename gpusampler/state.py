@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMAT = 1
+UNCHANGED = "pass the state as it was given"
 POSITION = ("epoch", "batch", "segments")
 NAMES = {  # what must be the same here and in the state, and what it is called
     "kind": "kind",
@@ -29,8 +30,8 @@ def pack(own: Mapping[str, Any], epoch: int, batch: int, segments: str) -> dict[
 def checked(state: Any, own: Mapping[str, Any]) -> tuple[int, int, str]:
     """Epoch, batch and segments of a state that belongs to a sampler of these facts.
 
-    Raises  TypeError: it is no state. ValueError: of another format, or of another sampler, by the
-            name of what differs.
+    Raises  TypeError: it is no state. ValueError: of another format, out of range, or of another
+            sampler, by the name of what differs.
     """
     if not isinstance(state, Mapping):
         raise TypeError(
@@ -38,7 +39,7 @@ def checked(state: Any, own: Mapping[str, Any]) -> tuple[int, int, str]:
             f"pass that"
         )
     found = state.get("format")
-    if found != FORMAT:
+    if type(found) is not int or found != FORMAT:
         raise ValueError(
             f"a state must be of format {FORMAT}, not {found!r}; load it with the version of "
             f"gpusampler that wrote it, or begin its epoch anew with set_epoch()"
@@ -57,4 +58,18 @@ def checked(state: Any, own: Mapping[str, Any]) -> tuple[int, int, str]:
             f"Make the sampler as it was made for that run (a change of mix: set_alpha or "
             f"set_weights after loading), or begin anew with set_epoch()"
         )
-    return state["epoch"], state["batch"], state["segments"]
+    most = (1 << 62) // (own["batch_size"] * own["n_batches"])
+    epoch = _whole("epoch", state["epoch"], most)
+    batch = _whole("batch", state["batch"], own["n_batches"])
+    segments = state["segments"]
+    if not isinstance(segments, str):
+        raise TypeError(f"segments of a state must be text, not {segments!r}; {UNCHANGED}")
+    return epoch, batch, segments
+
+
+def _whole(name: str, value: Any, most: int) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{name} of a state must be an int, not {value!r}; {UNCHANGED}")
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} of a state must be in [0, {most}], not {value}; {UNCHANGED}")
+    return value

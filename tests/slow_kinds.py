@@ -250,7 +250,8 @@ def pk_batch(
     for c, earlier in pk_visits(members_by_class, classes_per_batch, seed, g - first, segment):
         members = members_by_class[c]
         copies, few = divmod(members_per_class, len(members))
-        ranked += list(members) * copies
+        if copies:
+            ranked += list(members) * copies
         if few:
             visit = rotating_leave_out(len(members), few, earlier, seed, words, c)
             ranked += [members[i] for i, _ in visit]

@@ -14,8 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler, stream
-from gpusampler import draws
+from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler, draws, stream
 
 SAMPLERS = {
     "fixed": {"kind": "fixed"},

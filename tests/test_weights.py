@@ -83,7 +83,7 @@ LABELS = [list(range(900)), list(range(900, 990)), list(range(990, 1000))]
         ({"weights": [1, 2, 1]}, [0.25, 0.5, 0.25]),
     ],
 )
-@pytest.mark.parametrize("kind", ["fixed", "random"])
+@pytest.mark.parametrize("kind", ["fixed", "random", "stratified"])
 def test_the_factory_takes_each_weighting(kind, options, expected):
     sampler = SamplerFactory().get(LABELS, 1000, 10, kind=kind, device="cpu", **options)
     shares = sampler.class_counts / sampler.class_counts.sum()

@@ -1,0 +1,151 @@
+"""CPU twin of kind pk: the same indices as the kernels, bit for bit, compiled by numba.
+
+Takes the tables of a PKPlan, members, a seed and batch numbers.
+Fills out [n, B] int64. Knows nothing of samplers, epochs or devices.
+
+How it is fast: first the classes of a slab of batches, then the visits to each class in a row
+(sorted by class where classes come back within the slab), so that a visit's place in its rotation
+follows from the last one's without a division, and a key serves a cycle. Runs of a few points, of
+whatever sizes and keys, are then the lanes of vector loops (cpu_pk_lanes).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import uint32, uint64
+
+from gpusampler import parallel
+from gpusampler.cpu_bits import CHUNK, compiled, key, permute
+from gpusampler.cpu_pk_runs import rotate
+from gpusampler.plan_pk import CLASSES, FIRST, ROTATION, SIZE, TAKE
+from gpusampler.random_bits import MEMBER_RHO, MEMBER_SIGMA, RANK_BELOW, RHO, SIGMA, SLOT
+
+SLAB = 1 << 18  # draws held at once
+LEAST_PER_THREAD = 1 << 15
+
+
+@compiled
+def _draw_classes(row_of, visit_of, r0, stride, n_batches, rotations, seed, words):
+    """The row of each visit of the batches r0, r0 + stride, ... of a segment, and how often it
+    came before. The classes are the items of one row, which each batch visits."""
+    order, only = np.arange(n_batches).astype(np.uint32), np.zeros(n_batches, np.uint32)
+    visits = uint64(r0) + np.arange(n_batches).astype(np.uint64) * uint64(stride)
+    rows = np.zeros((1, 3), np.int64)
+    rows[0, ROTATION] = CLASSES
+    take, ranked = rotations[CLASSES, TAKE], rotations[CLASSES, SIZE] < RANK_BELOW
+    target = (True, row_of, visit_of, row_of, row_of, False)
+    rotate(order, only, visits, rows, rotations, take, ranked, take, words, target, seed)
+
+
+@compiled
+def _by_class(row_of, n_rows):
+    """The visits in the order of their classes, each class's in stream order."""
+    ends = np.zeros(n_rows + 1, np.uint32)
+    for v in range(len(row_of)):
+        ends[row_of[v] + uint32(1)] += uint32(1)
+    for row in range(n_rows):
+        ends[row + 1] += ends[row]
+    order = np.empty(len(row_of), np.uint32)
+    for v in range(len(row_of)):
+        row = row_of[v]
+        order[ends[row]] = v
+        ends[row] += uint32(1)
+    return order
+
+
+@compiled
+def _whole_copies(drawn, members, identity, row_of, rows, rotations, width):
+    """The first places of each visit to a class of at most `width` members: all of them."""
+    for v in range(len(row_of)):
+        at, first = rows[row_of[v], ROTATION], rows[row_of[v], FIRST]
+        n = rotations[at, SIZE]
+        for m in range(width - rotations[at, TAKE]):
+            place = first + m % n
+            drawn[v * width + m] = place if identity else members[place]
+
+
+@compiled
+def _draw_members(drawn, members, identity, row_of, visit_of, rows, rotations, width, seed, words):
+    """The members of each visit, by rank. Visits are sorted by class where they come back."""
+    if 2 * len(row_of) >= len(rows):
+        order = _by_class(row_of, len(rows))
+    else:
+        order = np.arange(len(row_of)).astype(np.uint32)
+    sizes, most = rotations[CLASSES + 1 :, SIZE], rotations[CLASSES + 1 :, TAKE].max()
+    if sizes[0] <= width:
+        _whole_copies(drawn, members, identity, row_of, rows, rotations, width)
+    target = (False, row_of, visit_of, drawn, members, identity)
+    for ranked in (True, False):
+        if (sizes[0] < RANK_BELOW) if ranked else (sizes[-1] >= RANK_BELOW):
+            rotate(
+                order, row_of, visit_of, rows, rotations, most, ranked, width, words, target, seed
+            )
+
+
+@compiled
+def _scatter(out, drawn, g0, stride, a, b, seed):
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+    slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
+    left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
+    n_batches, size = out.shape
+    for t in range(n_batches):
+        out_row, ranked = out[t], drawn[t * size : (t + 1) * size]
+        k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
+        for r in range(0, size, CHUNK):
+            m = min(CHUNK, size - r)
+            permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
+            for e in range(m):
+                out_row[slots[e]] = ranked[r + e]
+
+
+@compiled
+def _pk_slab(out, members, identity, rows, rotations, width, a, b, seed, words, g0, r0, stride):
+    row_of = np.empty(out.size // width, np.uint32)
+    visit_of = np.empty(len(row_of), np.uint64)
+    drawn = np.empty(out.size, members.dtype)
+    _draw_classes(row_of, visit_of, r0, stride, len(out), rotations, seed, words[:2])
+    _draw_members(
+        drawn, members, identity, row_of, visit_of, rows, rotations, width, seed, words[2:]
+    )
+    _scatter(out, drawn, g0, stride, a, b, seed)
+
+
+NO_MEMBERS = np.empty(0, np.int64)
+
+
+def draw_pk(
+    out: np.ndarray,
+    members: np.ndarray | None,
+    rows: np.ndarray,
+    rotations: np.ndarray,
+    members_per_class: int,
+    grid: tuple[int, int],
+    seed: int,
+    g0: int,
+    stride: int,
+    first: int,
+    segment: int,
+) -> None:
+    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a pk plan.
+
+    members          [M] int32 | int64, None where the dataset is sorted by class
+    rows, rotations  of PKPlan
+    grid             the permutation grid of [0, B)
+    first, segment   the segment's first batch, and its number
+    """
+    n, size = out.shape
+    threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
+    slabs = threads * -(-out.size // (threads * SLAB))
+    rows_each = min(max(1, SLAB // size), -(-n // slabs))
+    held = NO_MEMBERS if members is None else members
+    purposes = (RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA)
+    words = np.array([purpose | segment << 8 for purpose in purposes], dtype=np.uint64)
+
+    def task(begin: int, end: int) -> None:
+        g = g0 + begin * stride
+        _pk_slab(
+            out[begin:end], held, members is None, rows, rotations, members_per_class, *grid,
+            np.uint64(seed), words, g, g - first, stride,
+        )  # fmt: skip
+
+    parallel.run(task, n, rows_each, threads)

@@ -1,0 +1,116 @@
+"""Sampler of kind pk: P distinct classes in every batch, K members of each (metric learning).
+
+Takes a class index, P, K and a seed. Gives a StreamBatchSampler.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpusampler import checks, ops, plan, plan_pk, random_bits
+from gpusampler.class_index import ClassIndex
+from gpusampler.segments import Change, Segment
+from gpusampler.stream import StreamBatchSampler
+
+
+class PKSegment(Segment):
+    """Batches of P classes and K members of each, whose visits are counted from `first` on."""
+
+    def __init__(
+        self, classes_per_batch: int, members_per_class: int, index: ClassIndex, seed: int,
+        number: int, first: int, start: np.ndarray,
+    ):  # fmt: skip
+        super().__init__(number, first, start)
+        self.index, self.seed = index, seed
+        self._plan = plan_pk.pk_plan(
+            index.host_sizes, index.host_offsets, classes_per_batch, members_per_class
+        )
+        self._rows = torch.from_numpy(self._plan.rows).to(index.device)
+        self._rotations = torch.from_numpy(self._plan.rotations).to(index.device)
+        self._grid = plan.grid_or_none(classes_per_batch * members_per_class)
+
+    def mean_counts(self) -> np.ndarray:
+        p, counts = self._plan, np.zeros(self.index.num_classes)
+        counts[p.rows[:, plan_pk.CLASS]] = p.classes_per_batch * p.members_per_class / len(p.rows)
+        return counts
+
+    def draws(self, n: int) -> np.ndarray:
+        return np.zeros(self.index.num_classes, np.int64)
+
+    def identity(self) -> bytes:
+        return f"{self._plan.classes_per_batch} x {self._plan.members_per_class}".encode()
+
+    def draw(self, out: Tensor, g0: int, stride: int) -> None:
+        p = self._plan
+        ops.draw_pk(
+            out, self.index.members, self._rows, self._rotations, p.members_per_class, p.copies,
+            p.spans, *self._grid, random_bits.signed(self.seed), g0, stride, self.first,
+            self.number,
+        )  # fmt: skip
+
+
+class PKBatchSampler(StreamBatchSampler):
+    """Batches of P distinct classes, K members of each.
+
+    Classes come round by rotation: none twice in a batch, and none once more often than another
+    by more than one at the end of each A div P batches, A being the classes with members. So do a
+    class's members; those of one visit are distinct where there are K. A class of fewer gives each
+    of them K div n_c times, and K mod n_c in rotation.
+
+    class_idxs         one sequence of dataset indices a class, or a ClassIndex. Classes without
+                       members are left out.
+    classes_per_batch  P, at most the classes with members.
+    members_per_class  K; the batch size is P * K.
+    n_batches          batches in an epoch.
+    device, seed, window_bytes, shard, sampler   as for WeightedFixedBatchSampler.
+
+    >>> sampler = PKBatchSampler([[0, 1, 2], [3, 4], [5]], 2, 2, 3, device="cpu")
+    >>> [len(batch) for batch in sampler], sampler.class_counts.tolist()
+    ([4, 4, 4], [4.0, 4.0, 4.0])
+    """
+
+    kind = "pk"
+
+    def __init__(
+        self,
+        class_idxs: Any,
+        classes_per_batch: int,
+        members_per_class: int,
+        n_batches: int,
+        *,
+        device: Any = None,
+        seed: int = 0,
+        window_bytes: int = 1 << 28,
+        shard: Any = None,
+        sampler: Any = None,
+    ):
+        most = checks.MAX_BATCH_SIZE
+        self.classes_per_batch = checks.integer("classes_per_batch", classes_per_batch, 1, most)
+        self.members_per_class = checks.integer("members_per_class", members_per_class, 1, most)
+        size = self.classes_per_batch * self.members_per_class
+        if size > most:
+            raise ValueError(
+                f"a batch must have at most {most} indices, not classes_per_batch * "
+                f"members_per_class = {size}; lower one of them"
+            )
+        super().__init__(
+            class_idxs, size, n_batches, device=device, seed=seed, window_bytes=window_bytes,
+            shard=shard, sampler=sampler,
+        )  # fmt: skip
+        filled = int(np.count_nonzero(self.index.host_sizes))
+        if self.classes_per_batch > filled:
+            raise ValueError(
+                f"classes_per_batch must be at most the {filled} classes that have members, not "
+                f"{self.classes_per_batch}; a batch has no class twice, so lower it"
+            )
+        self._history.begin(0, None, self._segment)
+
+    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
+        return PKSegment(
+            self.classes_per_batch, self.members_per_class, self.index, self.seed, number, first,
+            start,
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Random stratified plans, for the parity tests.
+
+The three implementations are called here in one form: (case, first batch, batches, stride)
+-> [n, B].
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+import slow_kinds as slow
+import torch
+from cases import POISON, on
+
+from gpusampler import cpu_stratified, cpu_stratified_blocks, plan, random_bits, weights
+from gpusampler.plan_stratified import BLOCK, BLOCK_BITS, StratifiedPlan, stratified_plan
+
+LAST = BLOCK - 1
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass
+class StratifiedCase:
+    """A segment of a stream over grouped members; identity: the dataset is sorted by class."""
+
+    sizes: list[int]
+    batch_size: int
+    alpha: float | list[float]  # or one weight a class
+    seed: int = 0
+    first: int = 0
+    segment: int = 0
+    start: list[int] | None = None
+    dtype: type = np.int32
+    identity: bool = False
+    groups: list[list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        total = sum(self.sizes)
+        order = np.arange(total)
+        if not self.identity:
+            order = np.random.default_rng(self.seed % 1000).permutation(2 * total)[:total]
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)])
+        cuts = zip(self.offsets, self.offsets[1:], strict=False)
+        self.groups = [sorted(order[a:b].tolist()) for a, b in cuts]
+        flat = [m for group in self.groups for m in group]
+        self.members = None if self.identity else np.array(flat, dtype=self.dtype)
+        sizes = np.array(self.sizes)
+        if isinstance(self.alpha, list):
+            self.weights = weights.given(self.alpha, sizes, drop_empty=True)
+        else:
+            self.weights = weights.linear(sizes, self.alpha, drop_empty=True)
+        self.exact = [self.weights.values[i] for i in self.weights.which]
+        self.plan = stratified_plan(
+            self.weights, sizes, self.offsets, self.batch_size,
+            None if self.start is None else np.array(self.start),
+        )  # fmt: skip
+        self.grid = plan.grid_or_none(self.batch_size)
+
+    def poisoned(self, n: int) -> np.ndarray:
+        return np.full((n, self.batch_size), POISON)
+
+    def blocks_of(self, g0: int, n: int, stride: int) -> tuple[int, int, int]:
+        """The first block, the batch of it that g0 is, and how many blocks n batches are in."""
+        first, b0 = divmod(g0 - self.first, BLOCK)
+        return first, b0, (b0 + (n - 1) * stride >> BLOCK_BITS) + 1
+
+
+def random_case(rnd: random.Random, most: int = 300) -> StratifiedCase:
+    """Sizes, classes and batches that straddle every threshold; often C > B; weights of 0."""
+    classes = rnd.choice([c for c in (1, 2, 3, 7, 31, 32, 33, 60, 300) if c <= most])
+    kinds = rnd.choice([[0, 1, 2, 5], [1, 31, 32, 33], [33, 64, 100, 997], [0, 1, 20, 32, 500]])
+    sizes = [rnd.choice(kinds) for _ in range(classes)]
+    sizes[0] = sizes[0] or 3
+    alpha = rnd.choice([0.0, 0.3, 0.5, 1.0, None])
+    mix = [rnd.choice([0.0, 1.0, 3.0, rnd.random()]) for _ in sizes]
+    mix[0] = 1.0
+    return StratifiedCase(
+        sizes,
+        rnd.choice([1, 2, 7, 31, 32, 33, 64, 100, 257]),
+        mix if alpha is None else alpha,
+        rnd.randrange(1 << 64),
+        rnd.choice([0, 0, 5, (1 << 33) + 1]),
+        rnd.choice([0, 0, 3]),
+        rnd.choice([None, [rnd.randrange(1 << 40) for _ in sizes]]),
+        rnd.choice([np.int32, np.int64]),
+        rnd.random() < 0.25,
+    )
+
+
+def first_batch(rnd: random.Random, case: StratifiedCase) -> int:
+    """Batches of the segment at the edges of blocks, and far out."""
+    r = rnd.choice(
+        [0, 1, 1000, 1022, 1023, 1024, 1025, 5000, (1 << 32) - 2, rnd.randrange(1 << 41)]
+    )
+    return case.first + r
+
+
+def empty_tables(plan: StratifiedPlan, blocks: int) -> Tables:
+    """Poisoned room for draws, ends, classes, guide and points."""
+    count = len(plan.rows)
+    shapes = ((count, 4), (count,), (count,), (plan.extra + 1,), (BLOCK,))
+    poison = np.iinfo(np.int32).min
+    a, b, c, d, e = (np.full((blocks, *shape), poison, np.int32) for shape in shapes)
+    return a, b, c, d, e
+
+
+def twin_blocks(case: StratifiedCase, first: int, count: int) -> Tables:
+    p, tables = case.plan, empty_tables(case.plan, count)
+    cpu_stratified_blocks.stratified_blocks(
+        tables, p.rows, p.start, p.cut_high, p.cut_low, p.grid, case.seed, case.segment, first
+    )
+    return tables
+
+
+def twin(case: StratifiedCase, g0: int, n: int, stride: int = 1) -> list[list[int]]:
+    first, b0, count = case.blocks_of(g0, n, stride)
+    p, out = case.plan, case.poisoned(n)
+    cpu_stratified.draw_stratified(
+        out, case.members, p.rows, p.base_rows, p.rank_row, twin_blocks(case, first, count),
+        case.grid, case.seed, g0, stride, b0,
+    )  # fmt: skip
+    return out.tolist()
+
+
+def slow_batch(case: StratifiedCase, g: int) -> list[int]:
+    return slow.stratified_batch(
+        case.groups, case.exact, case.batch_size, case.seed, g, case.start, case.first, case.segment
+    )
+
+
+def kernel_blocks(
+    case: StratifiedCase, first: int, count: int, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    from gpusampler.kernels import stratified_blocks
+
+    p = case.plan
+    tables = tuple(torch.from_numpy(table).to(device) for table in empty_tables(p, count))
+    stratified_blocks.stratified_blocks(
+        tables, *(on(device, x) for x in (p.rows, p.start, p.cut_high, p.cut_low)), p.grid,
+        random_bits.signed(case.seed), first, random_bits.TREE | case.segment << 8,
+        random_bits.CLASS_ORDER | case.segment << 8,
+    )  # fmt: skip
+    return tables
+
+
+def kernel(
+    case: StratifiedCase, g0: int, n: int, device: torch.device, stride: int = 1
+) -> list[list[int]]:
+    from gpusampler.kernels import stratified
+
+    first, b0, count = case.blocks_of(g0, n, stride)
+    p, out = case.plan, on(device, case.poisoned(n))
+    key_ends = p.key_ends(min(n * stride, BLOCK))
+    stratified.draw_stratified(
+        out, on(device, case.members), on(device, p.rows), on(device, p.base_rows),
+        on(device, p.rank_row), kernel_blocks(case, first, count, device), on(device, key_ends),
+        int(key_ends[-1]) if len(key_ends) else 0, (p.smallest, p.largest), case.grid,
+        random_bits.signed(case.seed), g0, stride, b0, random_bits.MEMBER, random_bits.SLOT,
+    )  # fmt: skip
+    return out.tolist()
