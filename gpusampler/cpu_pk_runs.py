@@ -193,7 +193,7 @@ def rotate(order, row_of, visit_of, rows, rotations, most, ranked, width, words,
     deep = _depth(most)
     runs, scratch = _make_runs(deep), make_scratch()
     wide, narrow, long, wanted, _, _ = runs
-    count = asked = int64(0)  # a plain 0 would be compiled for, too
+    count = asked = int64(0)  # numba compiles _flush for a literal 0 as well
     row, skip, last = uint32(0xFFFFFFFF), True, uint64(0)
     for e in range(len(order)):
         v, visit = uint64(order[e]), visit_of[order[e]]

@@ -140,25 +140,30 @@ def counts_of(sizes, batch_size, mix, n, first=0, seed=0):
     case = StratifiedCase(list(sizes), batch_size, mix, seed, identity=True)
     batches = np.array(cases.twin(case, first, n))
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    counts = np.stack([np.bincount(labels[row], minlength=len(sizes)) for row in batches])
+    flat = labels[batches] + np.arange(n)[:, None] * len(sizes)
+    counts = np.bincount(flat.ravel(), minlength=n * len(sizes)).reshape(n, -1)
     return counts, [Fraction(w * batch_size, case.weights.total) for w in case.exact]
 
 
 def check_counts(counts, due, first=0):
-    """Guarantee 1, without rounding: all is a multiple of one over the dues' denominator."""
+    """Guarantee 1. Of dues as floats only where a rounding error cannot decide.
+
+    Within a block the extras of b batches on a part of the line are no further from their mean
+    than 10 / 3 + 1 / 9, the discrepancy of 2^10 points of van der Corput's sequence.
+    """
     n = len(counts)
     floor = np.array([d.numerator // d.denominator for d in due])
-    assert (counts.sum(axis=1) == counts[0].sum()).all()
     whole = np.array([d.denominator == 1 for d in due])
+    assert (counts.sum(axis=1) == counts[0].sum()).all()
     assert ((counts == floor) | (counts == floor + 1) & ~whole).all()
+    mean = np.array([float(d) for d in due])
     for a, b in pairwise(range(-first % BLOCK, n + 1, BLOCK)):
-        for c, d in enumerate(due):
-            drawn, target = int(counts[a:b, c].sum()), BLOCK * d
-            assert abs(drawn - target) < 1, "floor or ceil of the target in each aligned block"
-    sums = np.vstack([np.zeros(len(due), int), np.cumsum(counts, axis=0)])
-    ahead = sums - np.arange(n + 1)[:, None] * np.array([float(d) for d in due])
-    # over any run of batches: 6.6 was the most seen of runs below 2^41, 4 is not always kept
-    assert (ahead.max(axis=0) - ahead.min(axis=0)).max() <= 7
+        drawn = counts[a:b].sum(axis=0).tolist()
+        assert all(abs(k - BLOCK * d) < 1 for k, d in zip(drawn, due, strict=True))
+        ahead = np.cumsum(counts[a:b], axis=0) - np.arange(1, b - a + 1)[:, None] * mean
+        assert abs(ahead).max() <= 10 / 3 + 1 / 9 + 1 + 1e-6  # 1 is the block's own rounding
+    ahead = np.cumsum(counts, axis=0) - np.arange(1, n + 1)[:, None] * mean
+    assert (ahead.max(axis=0) - ahead.min(axis=0)).max() <= 8  # of any run of batches
 
 
 @settings(max_examples=25, deadline=None)
@@ -181,6 +186,13 @@ def test_counts_over_a_million_batches_in_closed_form():
         assert abs(found - np.array(due) * r).max() <= 4 + r * 1e-12
 
 
+def test_over_an_epoch_a_class_is_within_4_draws_of_its_due():
+    case = StratifiedCase(list(range(1, 101)), 1024, 0.3)
+    due = np.array([float(Fraction(w * 1024, case.weights.total)) for w in case.exact])
+    drawn = [case.plan.draws_before(9, 0, epoch * 1000) for epoch in range(60)]
+    assert max(abs(b - a - 1000 * due).max() for a, b in pairwise(drawn)) <= 4
+
+
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "alpha"),
     [
@@ -191,14 +203,14 @@ def test_counts_over_a_million_batches_in_closed_form():
     ],
 )
 def test_every_class_has_its_due_however_many_there_are(sizes, batch_size, alpha):
-    check_counts(*counts_of(sizes, batch_size, alpha, 2100))
+    check_counts(*counts_of(sizes, batch_size, alpha, 1100))
 
 
 def test_a_class_of_9_in_100968_is_drawn_about_its_due():
     sizes = [42116, 20007, 15072, 13890, 8674, 901, 299, 9]
     counts, due = counts_of(sizes, 64, 0.0, 20_000)
     check_counts(counts, due)
-    assert counts[:, 7].sum() in (114, 115)  # 20,000 * 64 * 9 / 100,968 = 114.1
+    assert abs(counts[:, 7].sum() - 114.1) <= 4  # 20,000 * 64 * 9 / 100,968
     gaps = np.diff(np.flatnonzero(counts[:, 7]))
     assert gaps.max() < 1100  # one in 175 batches: evenly, not in clumps
 
@@ -243,7 +255,7 @@ def test_draws_in_stream_order_are_passes_of_permutations():
         passes = mine[: len(mine) // size * size].reshape(-1, size)
         assert len(passes) > 5
         assert (np.sort(passes) == np.arange(case.offsets[c], case.offsets[c + 1])).all()
-        assert size < 5 or len({tuple(one) for one in passes}) == len(passes)
+        assert size < 31 or len({tuple(one) for one in passes}) == len(passes)
 
 
 # ------------------------------------------------------------------------------- sampler
