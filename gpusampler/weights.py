@@ -77,12 +77,11 @@ def power(sizes: np.ndarray, alpha: float, drop_empty: bool = False) -> Weights:
     >>> [w / 2**60 for w in power(np.array([9, 4]), 0.5).values]
     [2.0, 3.0]
     """
-    exponent = 1 - _decimal(alpha)
 
     def rate(n: int) -> Decimal:
         if n == 0:  # 0^0 = 1: uniform over all classes, and an empty one is refused
-            return Decimal(int(exponent == 0 and not drop_empty))
-        return Decimal(n) ** exponent
+            return Decimal(int(alpha == 1 and not drop_empty))
+        return Decimal(n) ** (1 - _decimal(alpha))
 
     return _by_size(rate, sizes)
 

@@ -267,7 +267,9 @@ def test_one_fault_has_one_type_wherever_it_is_met(fault):
     ],
 )
 def test_the_warning_of_starved_classes_names_ten_and_counts_the_rest(classes, named):
-    repair = r"a batch of 5 is too small .*Use a larger batch_size, more weight .*alpha\), or kind="
+    repair = (
+        r"a batch of 5 is too small .*Use kind='stratified', a larger batch_size, or more weight"
+    )
     with pytest.warns(StarvedClassWarning, match=f"{named} {repair}") as caught:
         get(class_idxs=[[c] for c in range(classes)], batch_size=5)
     assert [warning.filename for warning in caught] == [__file__]

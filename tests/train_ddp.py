@@ -121,6 +121,8 @@ def main(data, out):
         found |= {"refusals": refusals(rows.labels), "parts": parts(rows.labels)}
     torch.save(found, Path(out) / f"rank{os.environ['RANK']}.pt")
     dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads may abort an interpreter that shuts down
 
 
 if __name__ == "__main__":
