@@ -12,7 +12,7 @@ whatever sizes and keys, are then the lanes of vector loops (cpu_pk_lanes).
 from __future__ import annotations
 
 import numpy as np
-from numba import uint32, uint64
+from numba import uint32
 
 from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, key, permute
@@ -25,15 +25,25 @@ LEAST_PER_THREAD = 1 << 15
 
 
 @compiled
+def _upwards(n):
+    order = np.empty(n, np.uint32)
+    for v in range(n):
+        order[v] = v
+    return order
+
+
+@compiled
 def _draw_classes(row_of, visit_of, r0, stride, n_batches, rotations, seed, words):
     """The row of each visit of the batches r0, r0 + stride, ... of a segment, and how often it
     came before. The classes are the items of one row, which each batch visits."""
-    order, only = np.arange(n_batches).astype(np.uint32), np.zeros(n_batches, np.uint32)
-    visits = uint64(r0) + np.arange(n_batches).astype(np.uint64) * uint64(stride)
+    only, visits = np.zeros(n_batches, np.uint32), np.empty(n_batches, np.uint64)
+    for t in range(n_batches):
+        visits[t] = r0 + t * stride
     rows = np.zeros((1, 3), np.int64)
     rows[0, ROTATION] = CLASSES
     take, ranked = rotations[CLASSES, TAKE], rotations[CLASSES, SIZE] < RANK_BELOW
     target = (True, row_of, visit_of, row_of, row_of, False)
+    order = _upwards(n_batches)
     rotate(order, only, visits, rows, rotations, take, ranked, take, words, target, seed)
 
 
@@ -67,11 +77,11 @@ def _whole_copies(drawn, members, identity, row_of, rows, rotations, width):
 @compiled
 def _draw_members(drawn, members, identity, row_of, visit_of, rows, rotations, width, seed, words):
     """The members of each visit, by rank. Visits are sorted by class where they come back."""
-    if 2 * len(row_of) >= len(rows):
-        order = _by_class(row_of, len(rows))
-    else:
-        order = np.arange(len(row_of)).astype(np.uint32)
-    sizes, most = rotations[CLASSES + 1 :, SIZE], rotations[CLASSES + 1 :, TAKE].max()
+    sort = 2 * len(row_of) >= len(rows)
+    order = _by_class(row_of, len(rows)) if sort else _upwards(len(row_of))
+    sizes, most = rotations[CLASSES + 1 :, SIZE], 0
+    for at in range(CLASSES + 1, len(rotations)):
+        most = max(most, rotations[at, TAKE])
     if sizes[0] <= width:
         _whole_copies(drawn, members, identity, row_of, rows, rotations, width)
     target = (False, row_of, visit_of, drawn, members, identity)

@@ -84,18 +84,24 @@ def draw_spec(kernel: str, target: str, sizes: str, slots: str, **more: Any) -> 
     return spec(kernel, target, SIZES=SIZES[sizes], SLOT_SIZES=SIZES[slots], **more)
 
 
-def variants(target: str) -> dict[str, dict[str, Any]]:
-    """Every variant whose code differs, by name."""
-    found = {name: spec(name, target) for name in (*TABLES, "window_keys") if name != "class_order"}
-    for sizes in ("few", "grid", "full"):
+PAIRS = (("few", "few"), ("grid", "full"), ("mixed", "grid"))
+
+
+def variants(target: str, every: bool = False) -> dict[str, dict[str, Any]]:
+    """By name, the tables and the largest of each kernel; every: those whose code differs most."""
+    names = ("block_points", "class_draws", "lay_line", "window_keys")
+    found = {name: spec(name, target) for name in names}
+    for sizes in ("few", "grid") if every else ("grid",):
         found[f"class_order-{sizes}"] = spec("class_order", target, SIZES=SIZES[sizes])
-    for kernel in DRAWS:
-        for sizes in ("few", "grid", "mixed"):
-            for slots in ("few", "grid", "full"):
-                found[f"{kernel}-{sizes}-{slots}"] = draw_spec(kernel, target, sizes, slots)
-        found[f"{kernel}-i64"] = draw_spec(kernel, target, "grid", "full", members=I64)
-        found[f"{kernel}-identity"] = draw_spec(kernel, target, "grid", "full", IDENTITY=True)
-    found["draw_extra-wide"] = draw_spec("draw_extra", target, "grid", "full", WIDE=True)
+    for sizes, slots in PAIRS if every else PAIRS[2:]:
+        for kernel in DRAWS:
+            found[f"{kernel}-{sizes}-{slots}"] = draw_spec(kernel, target, sizes, slots)
+    if every:
+        found["draw_base-i64"] = draw_spec("draw_base", target, "grid", "full", members=I64)
+        found["draw_extra-identity"] = draw_spec(
+            "draw_extra", target, "grid", "full", IDENTITY=True
+        )
+        found["draw_extra-wide"] = draw_spec("draw_extra", target, "grid", "full", WIDE=True)
     return found
 
 
