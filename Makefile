@@ -9,6 +9,10 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
 	touch $@
 
+.venv/.trainers: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test-integrations]'
+	touch $@
+
 demo: .venv/.installed
 	$(BIN)/gpusampler demo
 
@@ -17,7 +21,7 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+test: lint .venv/.trainers
 	$(BIN)/python -m pytest
 
 # torchsampler asks for torchvision only to look at types: without it, a rival less to download

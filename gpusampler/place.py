@@ -24,7 +24,7 @@ class Walk:
 @dataclass(frozen=True)
 class Place:
     """The epoch, and the batch within it, that the next iteration begins with; and the iteration
-    that began last."""
+    that began last, which waits while that is its own epoch: it goes on, or begins anew."""
 
     epoch: int = 0
     batch: int = 0
@@ -37,14 +37,27 @@ class Place:
 
     def moved(self, epoch: int) -> Place:
         """At another epoch's begin; where this one is to begin, its batch stays."""
-        walk = None if self.walk is None else replace(self.walk, over=True)
+        walk = self.walk
+        if walk is not None and walk.epoch != epoch:
+            walk = replace(walk, over=True)
         return Place(epoch, self.batch if epoch == self.epoch else 0, walk)
+
+    def at(self, epoch: int, batch: int) -> Place:
+        """At this batch, with no iteration behind it."""
+        return Place(epoch, batch)
+
+    def waits_for(self, walk: Walk) -> bool:
+        return self.walk is walk and self.epoch == walk.epoch
+
+    def gone_on(self, walk: Walk) -> Place:
+        """After the iteration that waited went on."""
+        return Place(walk.epoch + 1, 0, walk)
 
     def now(self, done: int | None, n_batches: int, world_size: int) -> tuple[int, int]:
         """Epoch and batch behind all that was handed out, or behind `done` batches of this rank."""
         walk = self.walk
         if done is None:
-            if walk is None or walk.over:
+            if walk is None or walk.over or self.waits_for(walk):
                 return self.epoch, self.batch
             return walk.epoch, walk.first + walk.handed * world_size
         if walk is None:

@@ -30,16 +30,6 @@ LIST_WINDOW_BYTES = 1 << 22
 MAX_BYTES = 1 << 30
 
 
-class _Epochs:
-    """What trainers reach as `batch_sampler.sampler`: passes set_epoch on."""
-
-    def __init__(self, owner: StreamBatchSampler):
-        self.owner = owner
-
-    def set_epoch(self, epoch: int) -> None:
-        self.owner.set_epoch(epoch)
-
-
 class StreamBatchSampler(BatchSampler):
     """What every sampler here does; how a batch is drawn is a subclass's.
 
@@ -65,7 +55,6 @@ class StreamBatchSampler(BatchSampler):
         on_cuda = isinstance(class_idxs, ClassIndex) and class_idxs.device.type == "cuda"
         self.device = checks.device(class_idxs.device if device is None and on_cuda else device)
         self.index = ClassIndex.from_class_idxs(class_idxs, device=self.device)
-        self.sampler = _Epochs(self)  # type: ignore[assignment]
         self._history = History(self.index.num_classes, self.n_batches)
         self._place = Place()
         self.rank, self.world_size = 0, 1
@@ -76,7 +65,12 @@ class StreamBatchSampler(BatchSampler):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
         trainers.refuse_rebuilding(args, kwargs)
+        trainers.retire_the_one_made_anew(cls, depth=1)
         return super().__new__(cls)
+
+    @property
+    def sampler(self) -> trainers.Epochs:  # type: ignore[override]
+        return trainers.Epochs(self)
 
     @abstractmethod
     def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
@@ -100,11 +94,16 @@ class StreamBatchSampler(BatchSampler):
         """The epoch that the next iteration yields, and that build() builds."""
         return self._place.epoch
 
+    @property
+    def begun_epoch(self) -> int | None:
+        """The epoch of the iteration that began last, if one did."""
+        return None if self._place.walk is None else self._place.walk.epoch
+
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration yield this epoch.
 
         Setting it twice is setting it once, and setting the epoch that load_state_dict() came to
-        leaves its batch as it is.
+        leaves its batch as it is. An iteration of that very epoch that was begun goes on.
         """
         epoch = checks.integer("epoch", epoch, 0, (self._last_batch() + 1) // self.n_batches - 1)
         self._place = self._place.moved(epoch)
@@ -120,9 +119,8 @@ class StreamBatchSampler(BatchSampler):
         """
         where = rank if world_size is None else (rank, world_size)
         other = copy.copy(self)
-        other.sampler = _Epochs(other)  # type: ignore[assignment]
         other._history = self._history.copy()
-        other._place = Place(self._place.epoch, self._place.batch)
+        other._place = self._place.at(self._place.epoch, self._place.batch)
         other._take_share(*distributed.rank_and_size(where))
         return other
 
@@ -170,7 +168,7 @@ class StreamBatchSampler(BatchSampler):
         """
         epoch, batch, segments = state.checked(state_dict, self._facts())
         self._history = self._history.unpacked(segments, self._segment)
-        self._place = Place(epoch, batch)
+        self._place = self._place.at(epoch, batch)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -184,11 +182,12 @@ class StreamBatchSampler(BatchSampler):
         }
 
     def __iter__(self) -> Iterator[list[int]]:
-        trainers.refuse_double_sharding(self.world_size, depth=1)
+        place = self._place
+        trainers.refuse_to_go_astray(self.world_size, place.epoch, place.batch, depth=1)
         walk = self._begin()
         for window in self._windows(walk, LIST_WINDOW_BYTES):
             for row in window.cpu().numpy():
-                walk.handed += 1
+                self._hand(walk)
                 yield row.tolist()
         walk.over = True
 
@@ -201,7 +200,7 @@ class StreamBatchSampler(BatchSampler):
         walk = self._begin()
         for window in self._windows(walk, self.window_bytes // 2):
             for row in window:
-                walk.handed += 1
+                self._hand(walk)
                 yield row
         walk.over = True
 
@@ -277,6 +276,11 @@ class StreamBatchSampler(BatchSampler):
     def _begin(self) -> Walk:
         self._place, walk = self._place.begun()
         return walk
+
+    def _hand(self, walk: Walk) -> None:
+        walk.handed += 1
+        if self._place.waits_for(walk):
+            self._place = self._place.gone_on(walk)
 
     def _windows(self, walk: Walk, most_bytes: int) -> Iterator[Tensor]:
         """This rank's batches of an epoch, in order, as [n, B] tensors of at most so many bytes

@@ -38,6 +38,11 @@ def stream(first: int, end: int, **options: Any) -> Batches:
     return sampler(**options).batches(0, end)[first:].tolist()
 
 
+def shares(batches: Batches) -> list[Batches]:
+    """What each of two ranks is to be given of these."""
+    return [batches[rank::2] for rank in range(2)]
+
+
 def lists(batches: Any) -> Batches:
     """What a loader yields of Items, as lists of int."""
     return [batch.tolist() for batch in batches]

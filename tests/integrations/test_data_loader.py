@@ -7,10 +7,6 @@ import pytest
 from items import N_BATCHES, Items, lists, sampler, stream
 from torch.utils.data import DataLoader
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
-]
 WORKERS = {
     "none": {},
     "fork": {"num_workers": 2, "multiprocessing_context": "fork"},

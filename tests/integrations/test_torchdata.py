@@ -8,11 +8,6 @@ from items import N_BATCHES, Items, lists, sampler, stream
 
 stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
-]
 WORKERS = {
     "none": {},
     "fork": {"num_workers": 2},
