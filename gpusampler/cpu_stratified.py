@@ -1,191 +1,235 @@
 """CPU twin of stratified batches, compiled by numba.
 
-Takes the tables of a plan and of its blocks (cpu_stratified_blocks), members, a seed, and batches
-g0, g0 + stride, ... Fills out [n, B] int64. Knows nothing of samplers, epochs or devices.
+Takes the tables of a StratifiedPlan, members, a seed, and batches g0, g0 + stride, ...
+Fills out [n, B] int64. Knows nothing of samplers, epochs or devices.
 
-As in cpu.py a slab of batches stays in the cache and is drawn class by class; then batch by batch
-the slots are permuted and the draws scattered, each class from where it has come to. Where most
-classes have no draw in a slab, those without base draws are not looked at: their extras are drawn
-one by one, as the batches name them.
+As in cpu.py a slab of batches stays in the cache and is drawn class by class; where each rank's
+draw lies is noted, and then batch by batch the slots are permuted and the draws scattered.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, uint32
+from numba import int64, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu import LEAST_PER_THREAD, SLAB
-from gpusampler.cpu_bits import CHUNK, compiled, key, permute
-from gpusampler.cpu_stratified_blocks import SPAN
+from gpusampler.cpu_bits import CHUNK, compiled, inlined, key, permute
 from gpusampler.cpu_stratified_runs import (
     BACK,
-    LANES,
+    FRONT,
+    LONG_CYCLE,
+    LONG_RUN,
+    PLACES,
     WAITING,
-    count_below,
-    draw_classes,
+    draw_listed,
+    draw_places,
+    draw_run,
     draw_waiting,
-    ends_of,
+    draw_with_others,
+    make_room,
 )
-from gpusampler.plan_stratified import BASE, BLOCK, BLOCK_BITS
+from gpusampler.cpu_stratified_tree import begin, next_leaf
+from gpusampler.cpu_stratified_tree import make_room as make_tree_room
+from gpusampler.plan_stratified import BASE, SIZE
 from gpusampler.random_bits import RANK_BELOW, SLOT
 
-MANY_BATCHES = 32  # from here on the line's owners are written out, not searched
-EVERY = 2  # all classes are looked at where they have so many extras each in a slab,
-EVERY_APART = 8  # or where each batch of a class must be looked at, so many
-ALONE = 1 << 31
 
-
-@compiled
-def _find_owners(owners, b0, stride, ends, classes, guide, points):
-    """owners[t, k]: the class of extra k of batch b0 + t * stride."""
-    n, extra = owners.shape
-    owner = np.empty(BLOCK, np.uint32)
-    for k in range(extra):
-        first = uint32(k << BLOCK_BITS)
-        if n < MANY_BATCHES:
-            for t in range(n):
-                y = uint32(points[b0 + t * stride])
-                low, high = guide[k], guide[k + 1]
-                while low < high:
-                    middle = (low + high) >> 1
-                    if uint32(uint32(ends[middle]) - first) > y:
-                        high = middle
-                    else:
-                        low = middle + 1
-                owners[t, k] = classes[low]
+@inlined
+def _note(source, filled, c, first_rank, base, lists, had, begins, m, apart, at, step):
+    """source[t, rank]: where the draws of a class lie in drawn, from `at` on; extras take the ranks
+    from filled[t] on."""
+    e, end, simple = begins, begins + m, base == 0 and not apart
+    if simple:
+        for e in range(begins, end):
+            t = lists[e]
+            source[t, filled[t]] = at
+            filled[t] += 1
+            at += step
+    for t in range(0 if simple else len(filled)):
+        mine = e < end and lists[e] == t
+        if apart and not mine:
             continue
-        y, i = 0, int64(guide[k])
-        while y < BLOCK:
-            end = BLOCK
-            if i < guide[k + 1]:
-                end = int64(uint32(uint32(ends[i]) - first))
-            c = uint32(classes[i])
-            for at in range(y, end):
-                owner[at] = c
-            y = end
-            i += 1
-        for t in range(n):
-            owners[t, k] = owner[points[b0 + t * stride]]
+        for d in range(base):
+            source[t, first_rank + d] = at
+            at += step
+        if mine and (not apart or had[e]):
+            source[t, filled[t]] = at
+            filled[t] += 1
+            at += step
+        e += int64(mine)
 
 
 @compiled
-def _draw_alone(
-    owners, drawn, state, draws, below, rows, base_rows, members, identity, seed, wanted, wide,
-    words, halves,
+def _list_ordinals(ordinals, lists, befores, had, begins, m, base, start, r0, stride):
+    """The ordinals of a class's draws in batches that lie apart. Gives how many."""
+    todo = 0
+    for e in range(begins, begins + m):
+        r = uint64(r0 + int64(lists[e]) * stride)
+        for d in range(base + int64(had[e])):
+            ordinals[todo + d] = uint64(start) + r * uint64(base) + befores[e] + uint64(d)
+        todo += base + int64(had[e])
+    return todo
+
+
+@inlined
+def _draw_class(
+    source, filled, drawn, state, c, first_rank, had, lists, befores, begins, m, ordinals, start,
+    r0, stride, rows, members, identity, seed, room,
 ):  # fmt: skip
-    """Draw the extras of classes without base draws one by one, as the batches name them: owners
-    is then ALONE | where each lies in drawn; of the others it is the base row."""
-    based = base_rows[:, 0]
-    for t in range(len(owners)):
-        for k in range(owners.shape[1]):
-            c = int64(owners[t, k])
-            if rows[c, BASE]:
-                owners[t, k] = np.searchsorted(based, c)
-                continue
-            if state[WAITING] == LANES:
-                draw_waiting(
-                    drawn, state, wanted, draws, rows, members, identity, seed, wide, words, halves
-                )
-            low, high = ends_of(draws[c, SPAN])
-            at = state[WAITING]
-            wanted[0, at] = c
-            wanted[1, at] = below[high, t] - below[low, t]
-            state[WAITING] = at + 1
-            owners[t, k] = ALONE | (state[BACK] - at - 1)
-
-
-@compiled
-def _sources(source, base_cells, offsets, steps, cursor, bases, owners, passed):
-    """Where each rank of a batch, `passed` batches into the slab, lies in drawn: the base draws,
-    then the extras, which move their classes' cursors on."""
-    first = len(offsets)
-    for r in range(first):
-        source[r] = cursor[base_cells[r]] + offsets[r]
-        offsets[r] += steps[r]
-    for k in range(len(owners)):
-        cell = owners[k]
-        if cell & uint32(ALONE):
-            source[first + k] = cell ^ uint32(ALONE)
+    """The draws of class c, whose m batches are in the tree's room from `begins` on: of batches in
+    a row those with an extra, and the extras before r0; of batches apart all in which it is drawn,
+    and each with its own."""
+    base, size, apart = int64(rows[c, BASE]), int64(rows[c, SIZE]), stride != 1
+    ordinal = uint64(start) + uint64(r0) * uint64(base) + befores[begins]
+    if apart:
+        todo = _list_ordinals(
+            ordinals, lists, befores, had, begins, m, base, start, r0, stride
+        )  # fmt: skip
+        span = int64(ordinals[todo - 1] - ordinals[0]) + 1 if todo else 0
+    else:
+        todo = span = len(filled) * base + m
+    if todo < LONG_RUN or size * todo < LONG_CYCLE * span:
+        at, step = state[BACK] - state[WAITING] - 1, -1
+        draw_with_others(
+            drawn, state, c, ordinals, ordinal, todo, apart, rows, members, identity, seed, room
+        )
+    else:
+        at, step = state[FRONT] + state[PLACES], 1
+        if apart:
+            draw_listed(drawn, state, c, ordinals[:todo], rows, members, identity, seed, room)
         else:
-            source[first + k] = cursor[cell] + uint32(passed + 1) * bases[cell]
-            cursor[cell] += uint32(1)
+            draw_run(drawn, state, c, ordinal, todo, rows, members, identity, seed, room)
+    _note(source, filled, c, first_rank, base, lists, had, begins, m, apart, at, step)
 
 
 @compiled
-def _scatter_row(out_row, drawn, source, g, a, b, seed, slots, left, right, hashes):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
-    size = len(out_row)
-    k0, k1 = key(seed, SLOT, g, 0)
-    for r in range(0, size, CHUNK):
-        m = min(CHUNK, size - r)
-        permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
-        froms = source[r : r + m]
-        for e in range(m):
-            out_row[slots[e]] = drawn[froms[e]]
-
-
-@compiled
-def _scatter(
-    out, drawn, owners, cursor, rows, base_rows, rank_row, a, b, seed, g0, stride
-):  # fmt: skip
-    """Batch by batch, from where each cell's draws begin."""
-    n, size = out.shape
-    every = len(cursor) == len(rows)
-    ranks = len(rank_row)
-    base_cells, bases = np.empty(ranks, np.uint32), np.empty(len(cursor), np.uint32)
-    steps, offsets = np.empty(ranks, np.uint32), np.empty(ranks, np.uint32)
-    for cell in range(len(cursor)):
-        bases[cell] = rows[cell if every else base_rows[cell, 0], BASE]
-    for r in range(ranks):
-        row = rank_row[r]
-        base_cells[r] = base_rows[row, 0] if every else row
-        offsets[r] = r - base_rows[row, 1]
-        steps[r] = bases[base_cells[r]]
-    source, slots = np.empty(size, np.uint32), np.empty(CHUNK, np.uint32)
+def _class_order(order, leaves, grid, seed, purpose, number):
+    """order[i] = perm(i, leaves, key(purpose, number)) for the first len(order) leaves."""
     left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
-    hashes = np.empty(RANK_BELOW, np.uint64)
+    hashes, (k0, k1) = np.empty(RANK_BELOW, np.uint64), key(seed, purpose, number, 0)
+    for first in range(0, len(order), CHUNK):
+        m = min(CHUNK, len(order) - first)
+        part = order[first : first + m]
+        permute(part, first, m, leaves, grid[0], grid[1], k0, k1, left, right, hashes)
+
+
+@compiled
+def _leaf_order(leaves, draws, turn, seed):
+    """The order of the leaves' classes in this round: all of it where there are about as many
+    draws, and else none of it."""
+    number, _, _, purpose, grid = turn
+    order = np.empty(leaves if number >= 0 and 2 * draws >= leaves else 0, np.uint32)
+    if len(order):
+        _class_order(order, leaves, grid, seed, purpose, number)
+    return order
+
+
+@compiled
+def _class_of(leaf, leaf_class, order, turn, seed):
+    number, _, _, purpose, grid = turn
+    if number < 0:
+        return int64(leaf_class[leaf])
+    if len(order):
+        return int64(leaf_class[order[leaf]])
+    at, hashes, (k0, k1) = (
+        np.empty(1, np.uint32),
+        np.empty(RANK_BELOW, np.uint64),
+        key(seed, purpose, number, 0),
+    )
+    half = np.empty(1, np.uint16)
+    permute(at, leaf, 1, len(leaf_class), grid[0], grid[1], k0, k1, half, half, hashes)
+    return int64(leaf_class[at[0]])
+
+
+@compiled
+def _draw_classes(
+    source, drawn, state, tables, tree, turn, members, identity, seed, k0, k1, r0, stride
+):  # fmt: skip
+    """turn: the round (-1: none), its first batch, draws of a leaf's class before it, and for the
+    order of the classes in it the purpose and grid."""
+    rows, base_rows, start, leaf_class, class_leaf, shares, links = tables
+    root, height = tree
+    _, first, earlier, _, _ = turn
+    n, size = source.shape
+    ranks = 0
+    for row in range(len(base_rows)):
+        ranks += rows[base_rows[row, 0], BASE]
+    room, filled = make_room(), np.full(n, ranks)
+    ordinals = np.empty(0 if stride == 1 else size * n, np.uint64)  # of one class, at most
+    tree_room = make_tree_room(height, n)
+    flags, lists, befores, counts, took, stack = tree_room
+    waiting, row = begin(tree_room, root, n, size - ranks, stride), 0
+    order = _leaf_order(len(leaf_class), n * (size - ranks), turn, seed)
+    while True:
+        while row < len(base_rows) and class_leaf[base_rows[row, 0]] >= 0:
+            row += 1
+        if row < len(base_rows):  # of a whole quota: no extras before and none now, as the root
+            c, rank, before = int64(base_rows[row, 0]), int64(base_rows[row, 1]), int64(0)
+            begins, m = int64(0), int64(0 if stride == 1 else n)
+            row += 1
+        else:
+            leaf, at, waiting = next_leaf(
+                flags,
+                lists,
+                befores,
+                counts,
+                took,
+                stack,
+                waiting,
+                shares,
+                links,
+                n,
+                r0 - first,
+                stride,
+                k0,
+                k1,
+            )
+            if leaf < 0:
+                break
+            c, rank, before = _class_of(leaf, leaf_class, order, turn, seed), int64(0), earlier
+            begins, m = at * (n + 2), counts[at]
+            if rows[c, BASE]:
+                rank = int64(base_rows[np.searchsorted(base_rows[:, 0], c), 1])
+        _draw_class(
+            source, filled, drawn, state, c, rank, flags, lists, befores, begins, m, ordinals,
+            start[c] + before, r0, stride, rows, members, identity, seed, room,
+        )  # fmt: skip
+    draw_places(drawn, state, members, identity, room[5])
+    if state[WAITING]:
+        draw_waiting(drawn, state, rows, members, identity, seed, room)
+
+
+@compiled
+def _scatter(out, drawn, source, a, b, seed, g0, stride):
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+    n, size = out.shape
+    slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
+    left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
     for t in range(n):
-        _sources(source, base_cells, offsets, steps, cursor, bases, owners[t], t)
-        _scatter_row(out[t], drawn, source, g0 + t * stride, a, b, seed, slots, left, right, hashes)
+        k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
+        out_row = out[t]
+        for r in range(0, size, CHUNK):
+            m = min(CHUNK, size - r)
+            permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
+            froms = source[t, r : r + m]
+            for e in range(m):
+                out_row[slots[e]] = drawn[froms[e]]
 
 
 @compiled
 def _draw_slab(
-    out, draws, ends, classes, guide, points, rows, base_rows, rank_row, members, identity, a, b,
-    seed, g0, b0, stride,
+    out, members, identity, tables, tree, turn, grid, seed, k0, k1, g0, r0, stride
 ):  # fmt: skip
-    """Batches b0, b0 + stride, ... of one block."""
-    n, extra = len(out), len(guide) - 1
-    every = len(rows) * (EVERY if stride == 1 else EVERY_APART) <= n * extra
-    wanted, wide = np.empty((2, LANES), np.uint64), np.empty((2, LANES), np.uint64)
-    words, halves = np.empty((11, LANES), np.uint32), np.empty((4, LANES), np.uint16)
-    drawn = np.empty(out.size, members.dtype)
-    state = np.zeros(4, np.int64)
-    state[BACK] = out.size
-    cursor = np.empty(len(rows) if every else len(base_rows), np.uint32)
-    below = np.empty((2 * BLOCK, n if stride > 1 or not every else 0), np.uint16)
-    count_below(below, points, b0, stride)
-    edges = np.empty((2 * BLOCK, 2), np.uint16)
-    if stride == 1:
-        count_below(edges, points, b0, n)
-    draw_classes(
-        drawn, state, cursor, base_rows, b0, stride, n, draws, points,
-        edges if stride == 1 else below, rows, members, identity, seed, wanted, wide, words, halves,
-    )  # fmt: skip
+    n, size = out.shape
     # rows of an odd number of cache lines: those of many batches then have room in the cache
-    owners = np.empty((n, extra + 48 - extra % 32), np.uint32)[:, :extra]
-    _find_owners(owners, b0, stride, ends, classes, guide, points)
-    if not every:
-        _draw_alone(
-            owners, drawn, state, draws, below, rows, base_rows, members, identity, seed, wanted,
-            wide, words, halves,
-        )  # fmt: skip
-    if state[WAITING]:
-        draw_waiting(
-            drawn, state, wanted, draws, rows, members, identity, seed, wide, words, halves
-        )
-    _scatter(out, drawn, owners, cursor, rows, base_rows, rank_row, a, b, seed, g0, stride)
+    source = np.empty((n, size + 48 - size % 32), np.uint32)[:, :size]
+    drawn, state = np.empty(out.size, members.dtype), np.zeros(4, np.int64)
+    state[BACK] = out.size
+    _draw_classes(
+        source, drawn, state, tables, tree, turn, members, identity, seed, k0, k1, r0, stride
+    )
+    _scatter(out, drawn, source, grid[0], grid[1], seed, g0, stride)
 
 
 NO_MEMBERS = np.empty(0, np.int64)
@@ -194,37 +238,44 @@ NO_MEMBERS = np.empty(0, np.int64)
 def draw_stratified(
     out: np.ndarray,
     members: np.ndarray | None,
-    rows: np.ndarray,
-    base_rows: np.ndarray,
-    rank_row: np.ndarray,
-    tables: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    tables: tuple[np.ndarray, ...],
+    tree: tuple[int, int],
+    rounds: tuple[int, int, int, tuple[int, int]],
     grid: tuple[int, int],
     seed: int,
+    keys: tuple[int, int],
     g0: int,
     stride: int,
-    b0: int,
+    first: int,
 ) -> None:
-    """Fill out [n, B] int64 with batches g0, g0 + stride, ..., g0 being batch b0 of the tables.
+    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a plan that begins with `first`.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
-    rows, base_rows, rank_row  of StratifiedPlan
-    tables   of the blocks that these batches are in: see cpu_stratified_blocks
+    tables   rows, base_rows, start, leaf_class, class_leaf, shares, links of StratifiedPlan
+    tree     its root and height
+    rounds   its round_batches and round_draws, the purpose of a round's order, its order_grid
     grid     the permutation grid of [0, B)
+    keys     words 0 and 1 of the plan's use TREE
     """
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     rows_each = min(max(1, SLAB // batch_size), -(-n // slabs))
     held = NO_MEMBERS if members is None else members
+    k0, k1 = np.uint32(keys[0]), np.uint32(keys[1])
+    batches, draws, purpose, order_grid = rounds
 
-    def task(first: int, end: int) -> None:
-        while first < end:
-            at, b = divmod(b0 + first * stride, BLOCK)
-            part = out[first : min(end, first - ((b - BLOCK) // stride))]
+    def task(begin: int, end: int) -> None:
+        while begin < end:
+            r, until, turn = g0 - first + begin * stride, end, (-1, 0, 0, purpose, order_grid)
+            if batches:
+                number = r // batches
+                turn = (number, number * batches, number * draws, purpose, order_grid)
+                until = min(end, begin - ((r - (number + 1) * batches) // stride))
             _draw_slab(
-                part, *(table[at] for table in tables), rows, base_rows, rank_row, held,
-                members is None, *grid, np.uint64(seed), g0 + first * stride, b, stride,
+                out[begin:until], held, members is None, tables, tree, turn, grid,
+                np.uint64(seed), k0, k1, r + first, r, stride,
             )  # fmt: skip
-            first += len(part)
+            begin = until
 
     parallel.run(task, n, rows_each, threads)

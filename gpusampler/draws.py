@@ -6,6 +6,7 @@ Knows nothing of epochs or ranks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,28 @@ def stream_of(device: torch.device) -> int:
     return torch.cuda.current_stream(device).cuda_stream if on_cuda else 0
 
 
+class KeyEnds:
+    """For windows of n batches: where each row's keys end, on the device, and the last end.
+
+    Those of the last few lengths are kept.
+    """
+
+    def __init__(self, ends: Callable[[int], np.ndarray], device: torch.device):
+        self._ends, self._device = ends, device
+        self._kept: dict[tuple[int, int], tuple[Tensor, int]] = {}
+
+    def __call__(self, n: int) -> tuple[Tensor, int]:
+        wanted = n, stream_of(self._device)
+        found = self._kept.get(wanted)
+        if found is None:
+            ends = self._ends(n)
+            found = torch.from_numpy(ends).to(self._device), int(ends[-1]) if len(ends) else 0
+            if len(self._kept) >= 8:
+                self._kept.clear()
+            self._kept[wanted] = found
+        return found
+
+
 class FixedSegment(Segment):
     """Batches of the same class counts."""
 
@@ -41,7 +64,7 @@ class FixedSegment(Segment):
         self._rows = torch.from_numpy(self._plan.rows).to(index.device)
         self._rank_row = torch.from_numpy(self._plan.rank_row).to(index.device)
         self._grid = plan.grid_or_none(int(counts.sum()))
-        self._keys: dict[tuple[int, int], tuple[Tensor, int]] = {}
+        self._key_ends = KeyEnds(self._plan.key_ends, index.device)
 
     def mean_counts(self) -> np.ndarray:
         return self._plan.counts.astype(np.float64)
@@ -51,18 +74,6 @@ class FixedSegment(Segment):
 
     def identity(self) -> bytes:
         return self._plan.counts.astype("<i8").tobytes()
-
-    def _key_ends(self, n: int) -> tuple[Tensor, int]:
-        """For windows of n batches: where each row's keys end, on the device, and the last end."""
-        wanted = n, stream_of(self.index.device)
-        found = self._keys.get(wanted)
-        if found is None:
-            ends = self._plan.key_ends(n)
-            found = torch.from_numpy(ends).to(self.index.device), int(ends[-1])
-            if len(self._keys) >= 8:
-                self._keys.clear()
-            self._keys[wanted] = found
-        return found
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         ops.draw_fixed(

@@ -33,17 +33,11 @@ define(
     "-> ()",
 )
 define(
-    "gpusampler::stratified_blocks",
-    "(Tensor(a!) draws, Tensor(b!) ends, Tensor(c!) classes, Tensor(d!) guide, Tensor(e!) points, "
-    "Tensor rows, Tensor start, Tensor cut_high, Tensor cut_low, int grid_a, int grid_b, int seed, "
-    "int segment, int first_block) -> ()",
-)
-define(
     "gpusampler::draw_stratified",
     "(Tensor(a!) out, Tensor? members, Tensor rows, Tensor base_rows, Tensor rank_row, "
-    "Tensor draws, Tensor ends, Tensor classes, Tensor guide, Tensor points, Tensor key_ends, "
-    "int n_keys, int smallest, int largest, int grid_a, int grid_b, int seed, int g0, int stride, "
-    "int b0) -> ()",
+    "Tensor start, Tensor leaf_class, Tensor class_leaf, Tensor shares, Tensor links, "
+    "int[] tree, int[] rounds, Tensor key_ends, int n_keys, int smallest, int largest, int grid_a, "
+    "int grid_b, int seed, int[] tie_key, int g0, int stride, int first, int segment) -> ()",
 )
 
 
@@ -88,42 +82,30 @@ def draw_random(
     )
 
 
-def stratified_blocks(
-    tables: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], rows: Tensor, start: Tensor,
-    cut_high: Tensor, cut_low: Tensor, grid_a: int, grid_b: int, seed: int, segment: int,
-    first_block: int,
-) -> None:  # fmt: skip
-    """Fill the tables of a stratified plan's blocks from first_block on, one block a row.
-
-    tables              draws, ends, classes, guide, points: see cpu_stratified_blocks
-    rows, start, cuts   of plan_stratified.StratifiedPlan
-    grid_a, grid_b      StratifiedPlan.grid
-    seed                64 bits, as a signed integer
-    """
-    torch.ops.gpusampler.stratified_blocks(
-        *tables, rows, start, cut_high, cut_low, grid_a, grid_b, seed, segment, first_block
-    )
-
-
 def draw_stratified(
-    out: Tensor, members: Tensor | None, rows: Tensor, base_rows: Tensor, rank_row: Tensor,
-    tables: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], key_ends: Tensor, n_keys: int,
-    smallest: int, largest: int, grid_a: int, grid_b: int, seed: int, g0: int, stride: int, b0: int,
+    out: Tensor, members: Tensor | None, tables: tuple[Tensor, ...], tree: tuple[int, int],
+    rounds: tuple[int, int, int, int], key_ends: Tensor, n_keys: int, smallest: int, largest: int,
+    grid_a: int, grid_b: int, seed: int, tie_key: tuple[int, int], g0: int, stride: int, first: int,
+    segment: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a stratified plan.
 
     n * B * stride < 2^31, or n = 1.
 
     members             [M] int32 | int64; None: the dataset is sorted by class
-    rows, base_rows, rank_row, smallest, largest   of plan_stratified.StratifiedPlan
-    tables              of the blocks of these batches, the first of which is b0 of the tables
-    key_ends, n_keys    StratifiedPlan.key_ends(min(n * stride, 1024)) and its last, or 0
+    tables              rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links of
+                        plan_stratified.StratifiedPlan
+    tree, rounds        its root and height; round_batches, round_draws and order_grid
+    smallest, largest   of StratifiedPlan
+    key_ends, n_keys    StratifiedPlan.key_ends(n * stride) and its last, or 0
     grid_a, grid_b      of [0, B)
     seed                64 bits, as a signed integer
+    tie_key             words 0 and 1 of the plan's use TREE
+    first, segment      the first batch of the plan's segment, at most g0, and the segment's number
     """
     torch.ops.gpusampler.draw_stratified(
-        out, members, rows, base_rows, rank_row, *tables, key_ends, n_keys, smallest, largest,
-        grid_a, grid_b, seed, g0, stride, b0,
+        out, members, *tables, tree, rounds, key_ends, n_keys, smallest, largest, grid_a, grid_b,
+        seed, tie_key, g0, stride, first, segment,
     )  # fmt: skip
 
 
@@ -210,39 +192,16 @@ def _(out, members, rows, cuts, guide, classes, steps, seed, g0, stride):
     return None
 
 
-@impl("gpusampler::stratified_blocks", "CPU")
-def _(draws, ends, classes, guide, points, *plan):
-    from gpusampler import cpu_stratified_blocks
-
-    tables = draws.numpy(), ends.numpy(), classes.numpy(), guide.numpy(), points.numpy()
-    rows, start, high, low = (x.numpy() for x in plan[:4])
-    grid_a, grid_b, seed, segment, first_block = plan[4:]
-    cpu_stratified_blocks.stratified_blocks(
-        tables, rows, start, high, low, (grid_a, grid_b), seed % (1 << 64), segment, first_block
-    )
-
-
-@impl("gpusampler::stratified_blocks", "CUDA")
-def _(draws, ends, classes, guide, points, *plan):
-    from gpusampler.kernels import stratified_blocks
-
-    grid_a, grid_b, seed, segment, first_block = plan[4:]
-    with torch.cuda.device(draws.device):
-        stratified_blocks.stratified_blocks(
-            (draws, ends, classes, guide, points), *plan[:4], (grid_a, grid_b), seed, first_block,
-            random_bits.TREE | segment << 8, random_bits.CLASS_ORDER | segment << 8,
-        )  # fmt: skip
-
-
 @impl("gpusampler::draw_stratified", "CPU")
 def _(out, members, rows, base_rows, rank_row, *rest):
     from gpusampler import cpu_stratified
 
-    draws, ends, classes, guide, points = (x.numpy() for x in rest[:5])
-    tables, (grid_a, grid_b, seed, g0, stride, b0) = (draws, ends, classes, guide, points), rest[9:]
+    tables = tuple(table.numpy() for table in (rows, base_rows, *rest[:5]))
+    tree, rounds, (*grid, seed, tie_key, g0, stride, first, segment) = rest[5], rest[6], rest[11:]
     cpu_stratified.draw_stratified(
-        out.numpy(), _array(members), rows.numpy(), base_rows.numpy(), rank_row.numpy(), tables,
-        (grid_a, grid_b), seed % (1 << 64), g0, stride, b0,
+        out.numpy(), _array(members), tables, tuple(tree),
+        (*rounds[:2], random_bits.CLASS_ORDER | segment << 8, tuple(rounds[2:])), tuple(grid),
+        seed % (1 << 64), tie_key, g0, stride, first,
     )  # fmt: skip
 
 
@@ -250,17 +209,14 @@ def _(out, members, rows, base_rows, rank_row, *rest):
 def _(out, members, rows, base_rows, rank_row, *rest):
     from gpusampler.kernels import stratified
 
-    key_ends, n_keys, smallest, largest, grid_a, grid_b, *batches = rest[5:]
+    tree, rounds, key_ends, n_keys, *span = rest[5:11]
+    *grid, seed, tie_key, g0, stride, first, segment = rest[11:]
     with torch.cuda.device(out.device):
         stratified.draw_stratified(
-            out, members, rows, base_rows, rank_row, rest[:5], key_ends, n_keys,
-            (smallest, largest), (grid_a, grid_b), *batches, random_bits.MEMBER, random_bits.SLOT,
+            out, members, (rows, base_rows, rank_row, *rest[:5]), tree, rounds, key_ends, n_keys,
+            span, grid, seed, tie_key, g0, stride, first, random_bits.MEMBER, random_bits.SLOT,
+            random_bits.CLASS_ORDER | segment << 8,
         )  # fmt: skip
-
-
-@register_fake("gpusampler::stratified_blocks")
-def _(*_given):
-    return None
 
 
 @register_fake("gpusampler::draw_stratified")

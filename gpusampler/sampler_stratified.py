@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gpusampler import weights
 from gpusampler.draws_stratified import StratifiedSegment
@@ -19,19 +21,22 @@ from gpusampler.segments import Change, Segment
 class StratifiedBatchSampler(MixedBatchSampler):
     """Batches that each hold every class's share of the batch size, rounded down or up.
 
-    A class's draws stay within a few of its share at every moment, however small it is (4 in the
-    first 1000 batches; at most 5.3 was seen below batch 2^41), so no class is left out for good;
-    in each aligned block of 1024 batches they are the share, rounded down or up. A class goes
-    through all its members, in a new order each time, before any repeats. Where all shares are
-    whole numbers these are the batches of WeightedFixedBatchSampler.
+    A class's draws stay within count_bounds of its share at every moment, however small it is: one
+    or two draws for most mixes, and twice that over any run of batches, for as long as it runs. So
+    no class is left out for good. A class goes through all its members, in a new order each time,
+    before any repeats. Where all shares are whole numbers these are the batches of
+    WeightedFixedBatchSampler.
 
     class_weights  the class mix: a Weights, or [C] numbers >= 0 in any unit.
     class_idxs     one sequence of dataset indices a class, or a ClassIndex.
     batch_size, n_batches
     device, seed, shard, ...   as for WeightedFixedBatchSampler.
 
-    Batches are numbered below 2^42. A batch takes O(batch_size * log(C)) work, and each block of
-    1024 batches O(C) more, whose tables are kept.
+    Batches are numbered below 2^42. A batch takes O(batch_size * log(C)) work.
+
+    Classes of less than one draw a batch are shared out in groups that together have one, and two
+    of a group never meet in a batch. Groups hold classes of like shares; where all shares are the
+    same they are formed anew every 256 batches or so.
 
     >>> sampler = StratifiedBatchSampler([3, 2], [range(9), range(9, 15)], 4, 5, device="cpu")
     >>> [sum(i < 9 for i in batch) for batch in sampler], sampler.class_counts.tolist()
@@ -69,6 +74,13 @@ class StratifiedBatchSampler(MixedBatchSampler):
     def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
         mix = self._first_mix if change is None else self._mix(change)
         return StratifiedSegment(mix, self.index, self.seed, self.batch_size, number, first, start)
+
+    @property
+    def count_bounds(self) -> Tensor:
+        """[C] float64, on the host: the most that a class's draws since the mix began can differ
+        from its share of them, at any moment of this epoch's mix."""
+        segment, _ = self._history.at(self.epoch, self._segment)
+        return torch.from_numpy(segment.count_bounds())  # type: ignore[attr-defined]
 
     def _last_batch(self) -> int:
         return min(super()._last_batch(), MAX_BATCHES - 1)

@@ -29,6 +29,11 @@ def inverse(n: int) -> int:
     return 0xFFFFFFFF // n
 
 
+def sides(a: int, b: int) -> tuple[int, int, int]:
+    """A grid as permute() takes it: its sides, and the inverse of the second."""
+    return a, max(b, 1), inverse(max(b, 1))
+
+
 def draw_fixed(
     out: Tensor, members: Tensor | None, rows: Tensor, rank_row: Tensor, key_ends: Tensor,
     n_keys: int, span: tuple[int, int], grid: tuple[int, int], seed: int, g0: int,
@@ -52,7 +57,7 @@ def draw_fixed(
     a, b = grid
     draw.draw_fixed[(triton.cdiv(n * size, FIXED_BLOCK),)](
         out, out if members is None else members, rows, rank_row, window, keys,
-        n * size, n_keys, size, inverse(size), a, max(b, 1), inverse(max(b, 1)),
+        n * size, n_keys, size, inverse(size), *sides(a, b),
         IDENTITY=members is None, SIZES=row_sizes(*span), SLOT_SIZES=slot_sizes(size, a, b),
         BLOCK=FIXED_BLOCK, num_warps=WARPS,
     )  # fmt: skip

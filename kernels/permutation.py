@@ -59,6 +59,14 @@ def hash_of(j, k0, k1):
 
 
 @triton.jit
+def hash_pair(low, high, y, k0, k1):
+    """lowbias32 of the keyed 64 bits (low, high) and y."""
+    h = (mix(low ^ k0) ^ k1) + y * 0x9E3779B9 + high * 0xBB67AE85
+    h = mix(h ^ (h >> 16))
+    return h ^ (h >> 16)
+
+
+@triton.jit
 def ranked(i, n, k0, k1):
     """The rank of i's hash among those of [0, n), n < 32; a lane of larger n gives nonsense."""
     mine = hash_of(i, k0, k1)

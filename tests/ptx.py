@@ -190,6 +190,18 @@ def extract_bits(a: Array, start: Array, length: Array) -> Array:
     return np.where(length == 0, a.dtype.type(0), found)
 
 
+def funnel(left: bool, wrap: bool) -> Any:
+    """(low, high, n) -> the high half of their 64 bits shifted left, or the low half shifted right,
+    by n modulo 32, or by 32 at most."""
+
+    def shift(low: Array, high: Array, n: Array) -> Array:
+        both = high.astype(np.uint64) << np.uint64(32) | low.astype(np.uint64)
+        n = (n & U32.type(31) if wrap else np.minimum(n, U32.type(32))).astype(np.uint64)
+        return (both << n >> np.uint64(32) if left else both >> n).astype(U32)
+
+    return shift
+
+
 # Name without type -> (function, types of its sources): t as the instruction says, w twice as
 # wide, u always u32, p a predicate.
 OPERATIONS: dict[str, tuple[Any, str]] = {
@@ -213,6 +225,10 @@ OPERATIONS: dict[str, tuple[Any, str]] = {
     "rem": (lambda a, b: a - divide(a, b) * b, "tt"),
     "shl": (shift_left, "tu"),
     "shr": (shift_right, "tu"),
+    "shf.l.wrap": (funnel(left=True, wrap=True), "ttu"),
+    "shf.r.wrap": (funnel(left=False, wrap=True), "ttu"),
+    "shf.l.clamp": (funnel(left=True, wrap=False), "ttu"),
+    "shf.r.clamp": (funnel(left=False, wrap=False), "ttu"),
     "bfe": (extract_bits, "tuu"),
     "selp": (lambda a, b, choose: np.where(choose, a, b), "ttp"),
 }
@@ -222,6 +238,16 @@ ARITHMETIC = {
     for kind, own in TYPES.items()
     for wide in [TYPES.get(f"{kind[0]}{16 * own.itemsize}")]
 }
+
+
+def add_halves(a: Array, b: Array) -> Array:
+    """The two 16-bit halves added each for itself."""
+    low = U32.type(0xFFFF)
+    return (a & ~low) + (b & ~low) | (a + b & low)
+
+
+for kind in ("s16x2", "u16x2"):
+    ARITHMETIC[f"add.{kind}"] = add_halves, [U32, U32]
 
 
 # ----------------------------------------------------------------------------------- program

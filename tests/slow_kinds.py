@@ -8,12 +8,13 @@ Knows nothing of tensors, devices, ranks or the package under test.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal, localcontext
+from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from math import gcd
+from math import floor, gcd
+from typing import NamedTuple
 
 import slow_reference as slow
 from slow_reference import Members
@@ -21,50 +22,8 @@ from slow_reference import Members
 # low byte of the purpose word; these carry their segment above it, as SLOT, MEMBER and PICK do not
 CLASS_ORDER, TREE, RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA = 3, 4, 5, 6, 9, 10
 
-H = 2**10  # batches in a block of the stratified plan
-
 Mix = tuple[int, Sequence[int]]  # first epoch, weights
 Plan = tuple[tuple[int, ...], int, int, int]  # weights, batch size, seed, segment
-
-
-class EvenPoints:
-    """A keyed order u(0), u(1), ... of [0, 2^h): each aligned run of 2^k points has
-    one in each of the 2^k equal parts of the range.
-
-    >>> points = EvenPoints(seed=1, z=0, h=3)
-    >>> [points.u(i) for i in range(8)]
-    [1, 5, 7, 3, 6, 2, 0, 4]
-    >>> points.count(5, 4)
-    2
-    """
-
-    def __init__(self, seed: int, z: int, h: int, segment: int = 0) -> None:
-        self.seed, self.z, self.h, self.word = seed, z & slow.U32, h, TREE | segment << 8
-
-    def u(self, i: int) -> int:
-        """The bits of i end for end, each xored with a key bit chosen by the bits above it in i."""
-        u = 0
-        for k in range(self.h):
-            flip = slow.bits(self.seed, self.word, i >> k + 1 << 6 | k, self.z)[0] >> 31
-            u |= (i >> k & 1 ^ flip) << self.h - 1 - k
-        return u
-
-    def count(self, i: int, y: int) -> int:
-        """How many t < i have u(t) < y.
-
-        For each set bit k of i there are 2^k such t that share the bits of i above k and have a 0
-        at k. The low s = h - k bits of their u are those of u(i), but for the topmost, which is
-        flipped; the k bits above take every value. So their u are all numbers that leave r mod 2^s.
-        """
-        if i == 2**self.h:
-            return y
-        u, below = self.u(i), 0
-        for k in range(self.h):
-            if i >> k & 1:
-                step = 2 ** (self.h - k)
-                r = (u ^ step // 2) % step
-                below += len(range(r, y, step))
-        return below
 
 
 def quotas(weights: Sequence[int], batch_size: int) -> tuple[list[int], list[int]]:
@@ -77,68 +36,249 @@ def quotas(weights: Sequence[int], batch_size: int) -> tuple[list[int], list[int
     return [batch_size * w // total for w in weights], [batch_size * w % total for w in weights]
 
 
-def _extras_before(plan: Plan, j: int) -> list[int]:
-    """Extras of each class before block j.
+class Node(NamedTuple):
+    """The leaves [low, high), parted at v, which is also its number.
 
-    Class c is the span [Y_c, Y_c+1) of a line with a unit of 2^32; block t has one extra at each
-    point that lies its offset u(t) short of a whole unit.
+    A batch gives the classes below a node what is due to them, rounded down or up. Without carry,
+    a node rounded up has one child rounded up, a node rounded down none; with carry, which is where
+    the children's rounded-down parts are one short of the node's, both children or one. A batch
+    that leaves the choice of the one is a tick of the node.
     """
-    weights, batch_size, seed, segment = plan
-    _, rest = quotas(weights, batch_size)
-    offsets = EvenPoints(seed, 0, 32, segment)
-    gamma = []
-    for f in accumulate(rest, initial=0):
-        whole, part = divmod((H * f << 32) // sum(weights), 2**32)
-        gamma.append(j * whole + j - offsets.count(j, 2**32 - part))
-    return [after - before for before, after in pairwise(gamma)]
+
+    low: int
+    v: int
+    high: int
+    carry: bool
+    whole: bool  # what is due to it is a whole number, and it has exactly that in every batch
+    left: Fraction  # in so many of its ticks the left child is up; with carry, down
+
+
+def _nodes(below: Sequence[int], total: int, part: Callable[[int, int], int]) -> list[Node]:
+    """The nodes of a tree, each after its parent; below[i] is the rest of the leaves before i."""
+
+    def due(low: int, high: int) -> int:  # over total; the whole part is dropped
+        return (below[high] - below[low]) % total
+
+    nodes, ranges = [], [(0, len(below) - 1)]
+    for low, high in ranges:
+        if high - low < 2:
+            continue
+        v, node = part(low, high), due(low, high)
+        carry = due(low, v) + due(v, high) >= total
+        if carry:
+            left = Fraction(total - due(low, v), total - node)
+        else:
+            left = Fraction(due(low, v), node) if node else Fraction(0)
+        nodes.append(Node(low, v, high, carry, node == 0, left))
+        ranges += [(low, v), (v, high)]
+    return nodes
+
+
+def _most_even(below: Sequence[int], total: int) -> Callable[[int, int], int]:
+    """Parts a node so that its children share its ticks as evenly as may be, in 64-bit fractions.
+
+    Of equals the nearest to the middle, then the lower. A node of many leaves looks at 64 places.
+    """
+    cuts = [2**64 * rest // total % 2**64 for rest in below]
+
+    def unevenness(low: int, v: int, high: int) -> float:
+        a, b = (cuts[v] - cuts[low]) % 2**64, (cuts[high] - cuts[v]) % 2**64
+        node = (cuts[high] - cuts[low]) % 2**64
+        ticks = 2**64 - node if a + b >= 2**64 else node
+        # each rounded to a double before the division, which Python does not do by itself
+        return float(abs(a - b)) / float(ticks) if ticks else 0.0
+
+    def part(low: int, high: int) -> int:
+        places: Sequence[int] = range(low + 1, high)
+        if len(places) > 64:
+            places = [low + 1 + i * (high - low - 2) // 63 for i in range(64)]
+        return min(places, key=lambda v: (unevenness(low, v, high), abs(2 * v - low - high), v))
+
+    return part
+
+
+def _bound(nodes: Sequence[Node]) -> int:
+    """How far a leaf may be from its due, in 65536ths: what the choice of a shape goes by."""
+    off = {(0, len(nodes) + 1): 0}
+    for low, v, high, _, whole, left in nodes:
+        q, parent = floor(2**63 * left) >> 31, off.pop((low, high))
+        if whole:
+            parent = 0
+        off[low, v] = (parent * q >> 32) + 36864
+        off[v, high] = (parent * (2**32 - q) >> 32) + 36864
+    return max(off.values())
 
 
 @lru_cache(maxsize=2**8)
-def _block(plan: Plan, j: int) -> tuple[list[int], list[int], list[int], EvenPoints]:
-    """What the batches of block j share: the extras of each class before it, the classes as they
-    lie on its line, where each of them begins (then the line's end), and the points of the batches.
+def _tree(weights: tuple[int, ...], batch_size: int) -> tuple[list[int], list[Node]]:
+    """The classes that have extras, as the leaves of a tree, and its nodes.
+
+    Parted by number of leaves, unless a class may then be more than two draws from its due and
+    parting evenly by ticks is better; that is not tried with very many leaves.
+
+    >>> classes, nodes = _tree((1, 1, 4), 2)
+    >>> classes, [node[:3] for node in nodes]
+    ([0, 1, 2], [(0, 1, 3), (1, 2, 3)])
     """
-    before, after = _extras_before(plan, j), _extras_before(plan, j + 1)
-    weights, _, seed, segment = plan
-    n = len(weights)
-    order_key = slow.key(seed, CLASS_ORDER | segment << 8, j)
-    order = [slow.perm(i, n, order_key) for i in range(n)]
-    line = list(accumulate((after[c] - before[c] for c in order), initial=0))
-    return before, order, line, EvenPoints(seed, j + 1, 10, segment)
+    total, (_, rest) = sum(weights), quotas(weights, batch_size)
+    classes = sorted((c for c, part in enumerate(rest) if part), key=lambda c: (rest[c], c))
+    below = list(accumulate((rest[c] for c in classes), initial=0))
+    balanced = _nodes(below, total, lambda low, high: (low + high) // 2)
+    if _bound(balanced) <= 2 * 65536 or len(classes) > 65536:
+        return classes, balanced
+    return classes, min(balanced, _nodes(below, total, _most_even(below, total)), key=_bound)
+
+
+def _round(weights: Sequence[int], batch_size: int) -> tuple[int, int] | None:
+    """Batches after which the classes change leaves, and the draws each then has had; None: never.
+
+    They change where the classes that have extras are all alike and have nothing else.
+
+    >>> _round([1, 1, 1], 2), _round([1, 1, 2], 2), _round([1, 1], 3)
+    ((258, 172), (256, 128), None)
+    """
+    base, rest = quotas(weights, batch_size)
+    alike = {(b, part) for b, part in zip(base, rest, strict=True) if part}
+    if len(alike) != 1 or alike.pop()[0] > 0:
+        return None
+    leaves, extras = sum(part > 0 for part in rest), sum(rest) // sum(weights)
+    period = leaves // gcd(leaves, extras)  # all have had as many
+    batches = period * -(-256 // period)
+    return batches, batches * extras // leaves
+
+
+def _bit(v: int, p: int, key: slow.Key) -> int:
+    """The coin of node v for its ticks 2p and 2p + 1."""
+
+    def f(x: int) -> int:
+        x = x * 0x7FEB352D & slow.U32
+        return (x ^ x >> 15) * 0x846CA68B & slow.U32
+
+    k0, k1 = key
+    high, low = divmod(p, 2**32)
+    x = (f(low ^ k0) ^ k1) + v * 0x9E3779B9 + high * 0xBB67AE85 & slow.U32
+    x = f(x ^ x >> 16)
+    return (x ^ x >> 16) >> 31
+
+
+def _left(v: int, t: int, q: int, key: slow.Key) -> int:
+    """How many of the first t ticks of node v are its left child's.
+
+    The whole number nearest to its share, q / 2^63, of them. But for an odd t it is kept to what
+    the even ones beside it leave open, and a coin chooses where a half is within 1/16.
+
+    >>> [_left(1, t, 2**64 // 3, (0, 0)) for t in range(7)]
+    [0, 1, 1, 2, 3, 3, 4]
+    """
+    p, odd = divmod(t, 2)
+    low, high = (p * q + 2**61) >> 62, ((p + 1) * q + 2**61) >> 62
+    if not odd:
+        return low
+    if high - low != 1:
+        return (low + high) // 2
+    y = p * q + 2**61 + (q >> 1)
+    if 16 <= y % 2**62 >> 54 < 240:
+        return y >> 62
+    return low + _bit(v, p, key)
+
+
+@lru_cache(maxsize=2**4)
+def _leaves(plan: Plan, r: int) -> list[tuple[int, int]]:
+    """Of each leaf: its extras in the first r batches, and in batch r."""
+    weights, batch_size, seed, segment = plan
+    classes, nodes = _tree(weights, batch_size)
+    key = slow.key(seed, TREE | segment << 8, 0)
+    state = {(0, len(classes)): (0, 0)}  # batches so far that rounded it up, and whether r does
+    for low, v, high, carry, _, share in nodes:
+        ones, up = state.pop((low, high))
+        t, tick = (r - ones, 1 - up) if carry else (ones, up)
+        q = floor(2**63 * share)
+        left = _left(v, t, q, key)
+        took = _left(v, t + 1, q, key) - left if tick else 0
+        for child, n, last in (((low, v), left, took), ((v, high), t - left, tick - took)):
+            state[child] = (r - n, 1 - last) if carry else (n, last)
+    return [state[i, i + 1] for i in range(len(classes))]
+
+
+@lru_cache(maxsize=2**4)
+def _reordered(plan: Plan, k: int) -> list[int]:
+    """The class of each leaf in round k."""
+    weights, batch_size, seed, segment = plan
+    classes, _ = _tree(weights, batch_size)
+    n, key = len(classes), slow.key(seed, CLASS_ORDER | segment << 8, k)
+    return [classes[slow.perm(i, n, key)] for i in range(n)]
+
+
+def _extras(plan: Plan, r: int) -> list[tuple[int, int, int]]:
+    """Of each leaf: its class, the class's extras in the first r batches, and in batch r.
+
+    Where there are rounds, each begins the tree anew, with its classes in another order.
+    """
+    weights, batch_size, _, _ = plan
+    classes, _ = _tree(weights, batch_size)
+    earlier, rounds = 0, _round(weights, batch_size)
+    if rounds:
+        batches, draws = rounds
+        k, r = divmod(r, batches)
+        earlier, classes = k * draws, _reordered(plan, k)
+    leaves = zip(classes, _leaves(plan, r), strict=True)
+    return [(c, earlier + ones, up) for c, (ones, up) in leaves]
 
 
 def stratified_before(
     weights: Sequence[int], batch_size: int, seed: int, r: int, segment: int = 0
 ) -> list[int]:
-    """Draws of each class in the first r batches of a segment, in closed form.
+    """Draws of each class in the first r batches of a segment.
 
-    >>> stratified_before([3, 2, 1], 4, 0, 3 * 1024)
-    [6144, 4097, 2047]
+    >>> stratified_before([3, 2, 1], 4, 0, 1000)
+    [2000, 1333, 667]
     """
     base, _ = quotas(weights, batch_size)
-    j, b = divmod(r, H)
-    before, order, line, points = _block((tuple(weights), batch_size, seed, segment), j)
-    # extras that the block's first b batches have on the line below each class, then on all of it
-    below = [b * (y // H) + points.count(b, y % H) for y in line]
-    draws = [r * whole + extras for whole, extras in zip(base, before, strict=True)]
-    for c, (low, high) in zip(order, pairwise(below), strict=True):
-        draws[c] += high - low
+    draws = [r * whole for whole in base]
+    for c, ones, _ in _extras((tuple(weights), batch_size, seed, segment), r):
+        draws[c] += ones
     return draws
 
 
 def stratified_draws(
     weights: Sequence[int], batch_size: int, seed: int, r: int, segment: int = 0
 ) -> list[tuple[int, int]]:
-    """Class, and its ordinal in the segment, by rank of batch r: base draws, then extras."""
-    base, rest = quotas(weights, batch_size)
-    j, b = divmod(r, H)
-    _, order, line, points = _block((tuple(weights), batch_size, seed, segment), j)
+    """Class, and its ordinal in the segment, by rank of batch r: base draws, then extras by leaf.
+
+    >>> stratified_draws([3, 2, 1], 4, 0, 1000)
+    [(0, 2000), (0, 2001), (1, 1333), (1, 1334)]
+    """
+    base, _ = quotas(weights, batch_size)
     before = stratified_before(weights, batch_size, seed, r, segment)
+    extras = _extras((tuple(weights), batch_size, seed, segment), r)
     draws = [(c, before[c] + i) for c, whole in enumerate(base) for i in range(whole)]
-    for k in range(sum(rest) // sum(weights)):
-        c = order[bisect_right(line, points.u(b) + k * H) - 1]
-        draws.append((c, before[c] + base[c]))
-    return draws
+    return draws + [(c, before[c] + base[c]) for c, _, up in extras if up]
+
+
+def count_bound(weights: Sequence[int], batch_size: int) -> list[Fraction]:
+    """How far the draws of each class may be from its due, after any number of batches.
+
+    But for the 63 bits of a share: after r batches they lose less than r / 2^63 at each level.
+    Where there are rounds, a class may come to any leaf.
+
+    >>> [str(bound) for bound in count_bound([3, 2, 1], 4)]
+    ['0', '9/16', '9/16']
+    """
+    classes, nodes = _tree(tuple(weights), batch_size)
+    off = {(0, len(classes)): Fraction(0)}
+    for low, v, high, _, whole, left in nodes:
+        parent = off.pop((low, high))
+        if whole:
+            parent = Fraction(0)
+        off[low, v] = left * parent + Fraction(9, 16)
+        off[v, high] = (1 - left) * parent + Fraction(9, 16)
+    by_leaf = [off[i, i + 1] for i in range(len(classes))]
+    if _round(weights, batch_size):
+        by_leaf = [max(by_leaf)] * len(classes)
+    bounds = [Fraction(0)] * len(weights)
+    for c, bound in zip(classes, by_leaf, strict=True):
+        bounds[c] = bound
+    return bounds
 
 
 def _by_slot(ranked: Sequence[int], seed: int, g: int) -> list[int]:

@@ -14,11 +14,8 @@ import slow_kinds as slow
 import torch
 from cases import POISON, on
 
-from gpusampler import cpu_stratified, cpu_stratified_blocks, plan, random_bits, weights
-from gpusampler.plan_stratified import BLOCK, BLOCK_BITS, StratifiedPlan, stratified_plan
-
-LAST = BLOCK - 1
-Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+from gpusampler import cpu_stratified, plan, random_bits, weights
+from gpusampler.plan_stratified import stratified_plan
 
 
 @dataclass
@@ -57,14 +54,12 @@ class StratifiedCase:
             None if self.start is None else np.array(self.start),
         )  # fmt: skip
         self.grid = plan.grid_or_none(self.batch_size)
+        self.tie_key = random_bits.words(
+            self.seed, random_bits.TREE, 0, segment=self.segment
+        )[:2]  # fmt: skip
 
     def poisoned(self, n: int) -> np.ndarray:
         return np.full((n, self.batch_size), POISON)
-
-    def blocks_of(self, g0: int, n: int, stride: int) -> tuple[int, int, int]:
-        """The first block, the batch of it that g0 is, and how many blocks n batches are in."""
-        first, b0 = divmod(g0 - self.first, BLOCK)
-        return first, b0, (b0 + (n - 1) * stride >> BLOCK_BITS) + 1
 
 
 def random_case(rnd: random.Random, most: int = 300) -> StratifiedCase:
@@ -90,36 +85,31 @@ def random_case(rnd: random.Random, most: int = 300) -> StratifiedCase:
 
 
 def first_batch(rnd: random.Random, case: StratifiedCase) -> int:
-    """Batches of the segment at the edges of blocks, and far out."""
-    r = rnd.choice(
-        [0, 1, 1000, 1022, 1023, 1024, 1025, 5000, (1 << 32) - 2, rnd.randrange(1 << 41)]
-    )
+    """Near and far batches of the segment."""
+    r = rnd.choice([0, 1, 2, 1023, 5000, (1 << 32) - 2, (1 << 33) - 1, rnd.randrange(1 << 41)])
     return case.first + r
 
 
-def empty_tables(plan: StratifiedPlan, blocks: int) -> Tables:
-    """Poisoned room for draws, ends, classes, guide and points."""
-    count = len(plan.rows)
-    shapes = ((count, 4), (count,), (count,), (plan.extra + 1,), (BLOCK,))
-    poison = np.iinfo(np.int32).min
-    a, b, c, d, e = (np.full((blocks, *shape), poison, np.int32) for shape in shapes)
-    return a, b, c, d, e
+def tree_of(case: StratifiedCase) -> tuple[tuple[int, int], tuple[int, ...]]:
+    """Root and height, and what a plan says of rounds."""
+    p = case.plan
+    return (p.root, p.height), (p.round_batches, p.round_draws, *p.order_grid)
 
 
-def twin_blocks(case: StratifiedCase, first: int, count: int) -> Tables:
-    p, tables = case.plan, empty_tables(case.plan, count)
-    cpu_stratified_blocks.stratified_blocks(
-        tables, p.rows, p.start, p.cut_high, p.cut_low, p.grid, case.seed, case.segment, first
-    )
-    return tables
+def tables_of(case: StratifiedCase) -> tuple[np.ndarray, ...]:
+    p = case.plan
+    return (
+        p.rows, p.base_rows, p.rank_row, p.start, p.leaf_class, p.class_leaf, p.shares, p.links
+    )  # fmt: skip
 
 
 def twin(case: StratifiedCase, g0: int, n: int, stride: int = 1) -> list[list[int]]:
-    first, b0, count = case.blocks_of(g0, n, stride)
-    p, out = case.plan, case.poisoned(n)
+    out, (rows, base_rows, _, *tables) = case.poisoned(n), tables_of(case)
+    tree, (batches, draws, *order_grid) = tree_of(case)
+    rounds = batches, draws, random_bits.CLASS_ORDER | case.segment << 8, tuple(order_grid)
     cpu_stratified.draw_stratified(
-        out, case.members, p.rows, p.base_rows, p.rank_row, twin_blocks(case, first, count),
-        case.grid, case.seed, g0, stride, b0,
+        out, case.members, (rows, base_rows, *tables), tree, rounds, case.grid, case.seed,
+        case.tie_key, g0, stride, case.first,
     )  # fmt: skip
     return out.tolist()
 
@@ -130,33 +120,18 @@ def slow_batch(case: StratifiedCase, g: int) -> list[int]:
     )
 
 
-def kernel_blocks(
-    case: StratifiedCase, first: int, count: int, device: torch.device
-) -> tuple[torch.Tensor, ...]:
-    from gpusampler.kernels import stratified_blocks
-
-    p = case.plan
-    tables = tuple(torch.from_numpy(table).to(device) for table in empty_tables(p, count))
-    stratified_blocks.stratified_blocks(
-        tables, *(on(device, x) for x in (p.rows, p.start, p.cut_high, p.cut_low)), p.grid,
-        random_bits.signed(case.seed), first, random_bits.TREE | case.segment << 8,
-        random_bits.CLASS_ORDER | case.segment << 8,
-    )  # fmt: skip
-    return tables
-
-
 def kernel(
     case: StratifiedCase, g0: int, n: int, device: torch.device, stride: int = 1
 ) -> list[list[int]]:
     from gpusampler.kernels import stratified
 
-    first, b0, count = case.blocks_of(g0, n, stride)
     p, out = case.plan, on(device, case.poisoned(n))
-    key_ends = p.key_ends(min(n * stride, BLOCK))
+    key_ends = p.key_ends(n * stride)
     stratified.draw_stratified(
-        out, on(device, case.members), on(device, p.rows), on(device, p.base_rows),
-        on(device, p.rank_row), kernel_blocks(case, first, count, device), on(device, key_ends),
-        int(key_ends[-1]) if len(key_ends) else 0, (p.smallest, p.largest), case.grid,
-        random_bits.signed(case.seed), g0, stride, b0, random_bits.MEMBER, random_bits.SLOT,
+        out, on(device, case.members), tuple(on(device, table) for table in tables_of(case)),
+        *tree_of(case), on(device, key_ends), int(key_ends[-1]) if len(key_ends) else 0,
+        (p.smallest, p.largest), case.grid, random_bits.signed(case.seed), case.tie_key, g0, stride,
+        case.first, random_bits.MEMBER, random_bits.SLOT,
+        random_bits.CLASS_ORDER | case.segment << 8,
     )  # fmt: skip
     return out.tolist()

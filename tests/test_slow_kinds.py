@@ -3,16 +3,18 @@
 import random
 from collections import Counter
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import combinations, pairwise
 from math import ceil, floor, isqrt
 
+import numpy as np
 import pytest
 import slow_kinds as slow
 import slow_reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from slow_reference import MEMBER, SLOT, bits, fixed_batch, fixed_counts, key, linear_weights, perm
 
 CASES = range(12)
-BLOCK = 1024
 
 
 def members_of(sizes):
@@ -32,135 +34,315 @@ def random_plan(seed):
     return sizes, weights, rnd.choice([1, 2, 4, 15])
 
 
-def targets(weights, batch_size):
-    return [Fraction(batch_size * w, sum(weights)) for w in weights]
-
-
 def spread(counts):
     return max(counts) - min(counts)
 
 
-# ---------------------------------------------------------------- even points
-
-
-@pytest.mark.parametrize("h", [1, 2, 3, 6, 10])
-def test_even_points_put_each_aligned_run_once_in_every_equal_part(h):
-    points = slow.EvenPoints(seed=9, z=4, h=h)
-    u = [points.u(i) for i in range(2**h)]
-    for k in range(h + 1):  # k = h: they are a permutation
-        for run in range(0, 2**h, 2**k):
-            assert sorted(x >> h - k for x in u[run : run + 2**k]) == list(range(2**k))
-
-
-@pytest.mark.parametrize("h", [0, 1, 3, 6])
-@pytest.mark.parametrize("seed", [0, 2**64 - 1])
-def test_even_points_count_is_a_count(h, seed):
-    points = slow.EvenPoints(seed, z=2**32, h=h)
-    u = [points.u(i) for i in range(2**h)]
-    for i in range(2**h + 1):
-        for y in range(2**h + 1):
-            assert points.count(i, y) == sum(x < y for x in u[:i])
-
-
-def test_even_points_count_is_a_count_among_2_to_the_32():
-    points, rnd = slow.EvenPoints(seed=3, z=0, h=32), random.Random(1)
-    u = [points.u(i) for i in range(300)]
-    for i in range(300):
-        for y in (0, 1, u[i], u[i] + 1, rnd.randrange(2**32), 2**32):
-            assert points.count(i, y) == sum(x < y for x in u[:i])
-    assert points.count(2**32, 12345) == 12345
-
-
-def test_an_even_point_is_made_of_the_key_bits_that_the_design_names():
-    points, i = slow.EvenPoints(seed=5, z=7, h=10, segment=3), 0b1011001110
-    digits = [int(x) for x in f"{points.u(i):010b}"]
-    for k, digit in enumerate(digits):
-        word = bits(5, 4 + 3 * 256, (i >> (k + 1)) * 64 + k, 7)[0]
-        assert digit == (i >> k) % 2 ^ word >> 31
-
-
 # ---------------------------------------------------------------- stratified
 
-
-@pytest.mark.parametrize("case", CASES)
-def test_stratified_batches_keep_their_quotas_and_ordinals_have_no_gap(case):
-    _, weights, batch_size = random_plan(case)
-    target, used = targets(weights, batch_size), [0] * len(weights)
-    for r in range(100):
-        assert slow.stratified_before(weights, batch_size, case, r) == used
-        draws = slow.stratified_draws(weights, batch_size, case, r)
-        counts = Counter(c for c, _ in draws)
-        assert len(draws) == batch_size
-        assert all(floor(t) <= counts[c] <= floor(t) + 1 for c, t in enumerate(target))
-        assert all(counts[c] == t for c, t in enumerate(target) if t.denominator == 1)
-        base = [c for c, t in enumerate(target) for _ in range(floor(t))]
-        assert [c for c, _ in draws][: len(base)] == base
-        for c, ordinal in draws:
-            assert ordinal == used[c]
-            used[c] += 1
-        assert all(abs(used[c] - (r + 1) * t) <= 4 for c, t in enumerate(target))
+LONG = {
+    "two": ([3, 4], 1),
+    "few": ([7, 2, 0, 1], 3),
+    "one draw a batch": ([5, 4, 3, 2, 1], 1),
+    "equal": ([1] * 12, 5),
+    "harmonic": ([10**6 // (c + 1) for c in range(40)], 7),
+    "each far above the one before": ([2**c for c in range(16)], 1),
+    "more classes than draws": ([1 + c % 3 for c in range(50)], 2),
+    "one above all": ([10**6] + [1] * 99, 1),
+    "zipf of 3": ([10**12 // (c + 1) ** 3 for c in range(100)], 1),
+    "far from its due": ([7] * 145 + [5] * 20, 237),
+    "none": ([1, 2, 5], 8),
+}
 
 
-@pytest.mark.parametrize(("weights", "batch_size"), [([7, 2, 0, 1], 3), ([5, 4, 3, 2, 1], 1)])
-def test_stratified_totals_follow_their_target_through_a_whole_block_and_on(weights, batch_size):
-    target, used = targets(weights, batch_size), [0] * len(weights)
-    for r in range(BLOCK + 20):
-        if r == BLOCK:
-            assert all(
-                floor(BLOCK * t) <= n <= ceil(BLOCK * t) for n, t in zip(used, target, strict=True)
-            )
-        for c, ordinal in slow.stratified_draws(weights, batch_size, 1, r):
-            assert ordinal == used[c]
-            used[c] += 1
-        assert all(abs(n - (r + 1) * t) <= 4 for n, t in zip(used, target, strict=True))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_each_aligned_block_rounds_its_target_however_far(case):
-    _, weights, batch_size = random_plan(case)
-    for j in (0, 1, 2, 77, 2**20 - 1, 2**32 - 2):
-        before = slow.stratified_before(weights, batch_size, case, j * BLOCK)
-        after = slow.stratified_before(weights, batch_size, case, (j + 1) * BLOCK)
-        for c, t in enumerate(targets(weights, batch_size)):
-            assert floor(BLOCK * t) <= after[c] - before[c] <= ceil(BLOCK * t)
-    assert len(slow.stratified_draws(weights, batch_size, case, 2**42 - 1)) == batch_size
-
-
-@pytest.mark.parametrize("case", ["ordinary", "a cut that meets an even point"])
-def test_blocks_are_systematic_samples_whose_offsets_are_even_points(case):
-    weights, batch_size, seed, segment = [5, 4, 3, 2, 1], 7, 11, 6
-    offsets = slow.EvenPoints(seed, 0, 32, segment)
-    if case != "ordinary":  # weights of sum 2^42 and one draw a batch: the first cut is weights[0]
-        weights, batch_size = [2**32 - offsets.u(3), 2**42 - 2**32 + offsets.u(3)], 1
+def assert_a_batch_and_the_draws_around_it(weights, batch_size, seed, r, segment=0):
+    """Base or base + 1 of each class, B in all, ordinals without a gap, totals within the bound."""
+    before = slow.stratified_before(weights, batch_size, seed, r, segment)
+    used = before.copy()
     base, rest = slow.quotas(weights, batch_size)
-    cuts = [BLOCK * 2**32 * f // sum(weights) for f in accumulate(rest, initial=0)]
-    extras = [0] * len(weights)
-    for j in range(40):
-        expected = [j * BLOCK * b + n for b, n in zip(base, extras, strict=True)]
-        before = slow.stratified_before(weights, batch_size, seed, j * BLOCK, segment)
-        assert before == expected
-        ends = [(cut + offsets.u(j)) >> 32 for cut in cuts]
-        extras = [n + high - low for n, (low, high) in zip(extras, pairwise(ends), strict=True)]
+    draws = slow.stratified_draws(weights, batch_size, seed, r, segment)
+    assert len(draws) == batch_size and sum(before) == r * batch_size
+    lost = Fraction(r * len(weights), 2**63)  # of the shares' bits, at each level
+    for n, w, most in zip(before, weights, slow.count_bound(weights, batch_size), strict=True):
+        assert abs(n - Fraction(r * batch_size * w, sum(weights))) <= most + lost
+    for c, ordinal in draws:
+        assert ordinal == used[c]
+        used[c] += 1
+    counts = [after - n for n, after in zip(before, used, strict=True)]
+    assert all(b <= n <= b + (f > 0) for n, b, f in zip(counts, base, rest, strict=True))
+    first = [c for c, b in enumerate(base) for _ in range(b)]
+    assert [c for c, _ in draws[: len(first)]] == first
+    assert slow.stratified_before(weights, batch_size, seed, r + 1, segment) == used
 
 
-def test_the_extras_of_a_batch_are_where_its_points_fall_on_the_line():
-    weights, batch_size, seed, j, segment = [5, 0, 4, 3, 2, 1], 7, 11, 2, 6
-    base, rest = slow.quotas(weights, batch_size)
-    before = slow.stratified_before(weights, batch_size, seed, j * BLOCK, segment)
-    after = slow.stratified_before(weights, batch_size, seed, (j + 1) * BLOCK, segment)
-    order = [perm(i, 6, key(seed, 3 + 256 * segment, j)) for i in range(6)]
-    line = [c for c in order for _ in range(after[c] - before[c] - BLOCK * base[c])]
-    extra = sum(rest) // sum(weights)
-    assert extra > 1 and len(line) == BLOCK * extra
-    points = slow.EvenPoints(seed, j + 1, 10, segment)
-    for b in range(30):
-        draws = slow.stratified_draws(weights, batch_size, seed, j * BLOCK + b, segment)
-        assert [c for c, _ in draws[-extra:]] == [
-            line[points.u(b) + k * BLOCK] for k in range(extra)
-        ]
+@given(
+    weights=st.one_of(
+        st.lists(st.integers(0, 3), min_size=1, max_size=40),
+        st.lists(st.integers(0, 1), min_size=1, max_size=100),
+        st.lists(st.integers(0, 2**62), min_size=1, max_size=12),
+        st.lists(st.sampled_from([0, 1, 2**61, 2**61 + 1]), min_size=1, max_size=12),
+    ).filter(any),
+    batch_size=st.one_of(st.just(1), st.integers(1, 300)),
+    seed=st.integers(0, 2**64 - 1),
+    r=st.one_of(st.integers(0, 50), st.integers(0, 2**42 - 1), st.just(2**42 - 1)),
+    segment=st.integers(0, 2**24 - 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_batch_of_any_stratified_plan_keeps_its_guarantees(
+    weights, batch_size, seed, r, segment
+):
+    assert_a_batch_and_the_draws_around_it(weights, batch_size, seed, r, segment)
 
 
-@pytest.mark.parametrize("g", [0, 1, 1023, 1024, 10**9])
+@pytest.mark.parametrize("mix", LONG)
+@pytest.mark.parametrize("first", [0, 2**41])
+def test_stratified_guarantees_hold_in_one_batch_after_the_other(mix, first):
+    assert slow.stratified_before(*LONG[mix], 1, 0) == [0] * len(LONG[mix][0])
+    for r in range(first, first + 300):
+        assert_a_batch_and_the_draws_around_it(*LONG[mix], 1, r)
+
+
+def test_the_bound_of_a_class_grows_by_its_share_at_each_level():
+    node = Fraction(9, 16)
+    # a leaf, its parent, and the root, which is never off
+    assert slow.count_bound([1, 1, 1, 1], 1) == [node + node / 2] * 4
+    assert slow.count_bound([3, 0, 1], 4) == [0, 0, 0]
+    # 1, 2 and 4 sevenths: 2 and 4 have 6, and have the shares 1/3 and 2/3 of its batches
+    assert slow.count_bound([1, 2, 4], 1) == [node, node + node / 3, node + node * 2 / 3]
+    # three in rounds may come to any leaf: the first alone, the others beneath a node
+    assert slow.count_bound([1, 1, 1], 1) == [node + node / 2] * 3
+    assert slow.count_bound([1, 1, 1], 4) == [node, node + node / 2, node + node / 2]
+    # two and two have 1 each, which they get exactly
+    assert slow.count_bound([1, 1, 1, 1], 2) == [node] * 4
+    assert slow.count_bound([12] + [1] * 8, 1)[0] == node * (
+        1 + Fraction(12, 13) + Fraction(12, 14) + Fraction(12, 16)
+    )
+
+
+def random_mix(rnd):
+    """Weights and a batch size, of one of several families."""
+    n, scale = rnd.randint(2, 300), 10 ** rnd.uniform(0, 6)
+    concentration, power, ratio = 10 ** rnd.uniform(-2, 2), rnd.uniform(0.5, 4), rnd.uniform(0.5, 1)
+    families = [
+        [rnd.gammavariate(concentration, 1) for _ in range(n)],
+        [(c + 1) ** -power for c in range(n)],
+        [scale if c < n // 3 else 1 for c in range(n)],
+        [ratio**c for c in range(n)],
+        [scale * n] + [1] * (n - 1),
+    ]
+    weights = rnd.choice(families)
+    return [int(w / max(weights) * 10**12) for w in weights], rnd.choice([1, rnd.randint(1, 300)])
+
+
+def test_the_bound_is_two_or_hardly_above():
+    rnd = random.Random(2)
+    mixes = [random_mix(rnd) for _ in range(150)]
+    assert max(max(slow.count_bound(*mix)) for mix in mixes) <= 2.15  # it is 2.007
+
+
+def balanced(below, total, low, high):
+    return (low + high) // 2
+
+
+def most_even(below, total, low, high):
+    """The formula in whole numbers of 1 / total, with no rounding."""
+
+    def unevenness(v):
+        a, b = (below[v] - below[low]) % total, (below[high] - below[v]) % total
+        ticks = a + b if a + b < total else 2 * total - a - b
+        return Fraction(abs(a - b), ticks or 1)
+
+    places, few = range(low + 1, high), high - low <= 65
+    looked_at = places if few else [places[i * (len(places) - 1) // 63] for i in range(64)]
+    return min(looked_at, key=lambda v: (unevenness(v), abs(2 * v - low - high), v))
+
+
+SHAPES = [
+    ([1] * 300, 7, balanced),
+    ([5, 4, 3, 2, 1], 1, balanced),
+    # the bound of the large class in the balanced shape is just below 2 and just above
+    ([1284] + [100] * 8, 1, balanced),
+    ([1285] + [100] * 8, 1, most_even),
+    ([2**22 - 299] + [1] * 299, 1, most_even),
+    ([10**12 // (c + 1) ** 3 for c in range(300)], 1, most_even),
+    ([2**61 // (c + 1) ** 2 for c in range(66)], 1, most_even),
+    ([1] * 4 + [3] * 10, 11, most_even),
+    ([1] * 16 + [12] * 13 + [14] * 6, 15, most_even),
+    ([1] * 6 + [28] * 4, 38, most_even),
+    # but for nodes that are never off, the first would be above 2 and the second's even shape worse
+    ([8] * 16 + [16] * 7, 50, balanced),
+    ([27] * 8 + [20] * 5 + [4] * 8, 58, most_even),
+    # both have 2.25
+    ([1] + [2] * 3 + [7] * 13, 21, balanced),
+]
+
+
+@pytest.mark.parametrize(("weights", "batch_size", "shape"), SHAPES)
+def test_the_tree_is_balanced_unless_that_is_off_by_two_and_the_even_one_is_better(
+    weights, batch_size, shape
+):
+    rest = sorted(r for r in slow.quotas(weights, batch_size)[1] if r)
+    below = [sum(rest[:i]) for i in range(len(rest) + 1)]
+    _, nodes = slow._tree(tuple(weights), batch_size)
+    assert sorted(node.v for node in nodes) == list(range(1, len(rest)))
+    for low, v, high, *_ in nodes:
+        assert v == shape(below, sum(weights), low, high)
+    if len(set(rest)) > 1:
+        other = most_even if shape is balanced else balanced
+        assert any(v != other(below, sum(weights), low, high) for low, v, high, *_ in nodes)
+
+
+def test_64_bit_fractions_choose_between_places_that_are_equal_but_for_their_rounding():
+    # (0, 19) has nineteen equal leaves: nine and ten, or ten and nine
+    _, nodes = slow._tree((3_000_000, *[1] * 299), 1)
+    cut = [2**64 * i // 3_000_299 for i in range(20)]
+    assert 2 * cut[10] - cut[19] < cut[19] - 2 * cut[9]
+    assert [node.v for node in nodes if (node.low, node.high) == (0, 19)] == [10]
+
+
+def test_more_than_65536_leaves_are_balanced_whatever_their_bound():
+    # the large class is alone beneath the root of an even tree
+    for small, v in ((65535, 65535), (65536, 32768)):
+        _, nodes = slow._tree((10**6, *[1] * small), 1)
+        assert nodes[0].v == v
+
+
+@pytest.mark.parametrize(
+    ("weights", "batch_size"),
+    [([3 * c + 1 for c in range(n)], 2) for n in (2, 3, 5, 6, 8)]
+    + [([500, 1, 1, 1, 2, 3, 1, 1, 1, 1], 2), ([1] * 5, 7), ([4, 1, 1], 2)],
+)
+def test_each_subtree_rounds_its_due_and_the_extras_come_by_rest_then_id(weights, batch_size):
+    # no rounds: the rests differ, or a class with extras has base draws
+    total, (base, rest) = sum(weights), slow.quotas(weights, batch_size)
+    by_rest = sorted(range(len(weights)), key=lambda c: (rest[c], c))
+    assert all(rest)
+    _, nodes = slow._tree(tuple(weights), batch_size)
+    for r in (*range(100), *range(250, 350), 2**42 - 1):
+        extras = [c for c, _ in slow.stratified_draws(weights, batch_size, 7, r)][sum(base) :]
+        assert extras == [c for c in by_rest if c in extras]
+        for low, _, high, *_ in nodes:
+            due = Fraction(sum(rest[c] for c in by_rest[low:high]), total)
+            got = sum(c in extras for c in by_rest[low:high])
+            assert floor(due) <= got <= ceil(due)
+
+
+def test_two_classes_of_one_and_two_thirds_take_the_batches_worked_by_hand():
+    # the root has a tick in every batch; class 0 goes without in two thirds of them, to the nearest
+    # whole number: 0, 2/3, 4/3, 2, 8/3, 10/3, 4 are 0, 1, 1, 2, 3, 3, 4
+    drawn = [slow.stratified_draws([1, 2], 1, 0, r)[0] for r in range(6)]
+    assert drawn == [(1, 0), (0, 0), (1, 1), (1, 2), (0, 1), (1, 3)]
+
+
+def coin(seed, segment, v, p):
+    """The key's hash of node v and pair p, in NumPy's 32 bits."""
+    k0, k1, _, _ = bits(seed, 4 + 256 * segment, 0)
+    u32 = lambda x: np.array([x % 2**32], np.uint32)  # noqa: E731
+    x = (u32(p) ^ u32(k0)) * u32(0x7FEB352D)
+    x = ((x ^ x >> u32(15)) * u32(0x846CA68B)) ^ u32(k1)
+    x = x + u32(v) * u32(0x9E3779B9) + u32(p >> 32) * u32(0xBB67AE85)
+    x = (x ^ x >> u32(16)) * u32(0x7FEB352D)
+    x = (x ^ x >> u32(15)) * u32(0x846CA68B)
+    return int((x ^ x >> u32(16))[0] >> 31)
+
+
+@pytest.mark.parametrize("p", [0, 1, 2, 12345, 2**32 - 1, 2**32, 2**41 - 1])
+@pytest.mark.parametrize("segment", [0, 6])
+def test_a_coin_says_which_of_two_equal_classes_comes_first_in_a_pair_of_batches(p, segment):
+    # one of each in every batch, so that there are no rounds
+    pair = [slow.stratified_draws([1, 1], 3, 11, 2 * p + i, segment)[2][0] for i in (0, 1)]
+    # heads: class 0, the left child, goes without first
+    assert pair == ([1, 0] if coin(11, segment, 1, p) else [0, 1])
+
+
+def test_each_node_has_coins_of_its_own():
+    # heads give the left child the first of two ticks of which it takes one
+    for v in (1, 2, 3, 65535):
+        for p in (*range(20), 2**32 + 7):
+            assert slow._left(v, 2 * p + 1, 2**62, key(11, 4, 0)) == p + coin(11, 0, v, p)
+
+
+@pytest.mark.parametrize(
+    ("parts", "left"), [(-17, {0}), (-16, {0, 1}), (0, {0, 1}), (15, {0, 1}), (16, {1})]
+)
+def test_a_coin_is_thrown_for_a_share_within_a_sixteenth_of_a_half(parts, left):
+    share = (128 + parts) * 2**55  # 256ths of 2^63
+    assert {slow._left(1, 1, share, (k, 0)) for k in range(50)} == left
+    assert {slow._left(1, 2**41 + 1, share, (k, 0)) for k in range(50)} == {
+        2**33 * (128 + parts) + x for x in left
+    }
+
+
+@pytest.mark.parametrize("q", [0, 1, 2**61, 2**63 // 3, 2**62, 2**62 + 2**60, 2**63 - 1, 2**63])
+def test_a_left_child_takes_each_tick_or_not_and_stays_within_a_sixteenth_of_nearest(q):
+    for first in (0, 2**41):
+        taken = [slow._left(3, t, q, (5, 6)) for t in range(first, first + 300)]
+        assert {after - before for before, after in pairwise(taken)} <= {0, 1}
+        for t, n in enumerate(taken, first):
+            assert abs(n - Fraction(t * q, 2**63)) <= Fraction(9 if t % 2 else 8, 16)
+
+
+# ---------------------------------------------------------------- rounds of a uniform mix
+
+# classes, batch size, batches of a round, draws of each class in it
+ROUNDS = [
+    (2, 1, 256, 128),
+    (3, 2, 258, 172),
+    (64, 5, 256, 20),
+    (48, 36, 256, 192),
+    (100, 7, 300, 21),
+    (997, 13, 997, 13),
+]
+uniform = pytest.mark.parametrize(("n", "batch_size", "batches", "each"), ROUNDS)
+
+
+@uniform
+def test_each_class_has_as_many_draws_in_every_round_and_is_never_off_by_more_than_its_bound(
+    n, batch_size, batches, each
+):
+    bound = slow.count_bound([1] * n, batch_size)[0]
+    for k in (0, 1, 2, 2**42 // batches):
+        before = slow.stratified_before([1] * n, batch_size, 3, k * batches)
+        assert before == [k * each] * n
+    for r in range(0, 3 * batches, n // 100 or 1):
+        before = slow.stratified_before([1] * n, batch_size, 3, r)
+        assert max(abs(n * draws - r * batch_size) for draws in before) <= n * bound
+
+
+@uniform
+@pytest.mark.parametrize(("seed", "segment"), [(3, 0), (2**40, 6)])
+def test_a_round_asks_the_tree_anew_with_its_classes_in_keyed_order(
+    n, batch_size, batches, each, seed, segment
+):
+    far = divmod(2**42 - 1, batches)
+    for k, r in [(k, r) for k in range(3) for r in (0, 1, 57, batches - 1)] + [far]:
+        draws = slow.stratified_draws([1] * n, batch_size, seed, k * batches + r, segment)
+        # with one more of each class in every batch there are no rounds
+        extras = slow.stratified_draws([1] * n, batch_size + n, seed, r, segment)[n:]
+        order = [perm(i, n, key(seed, 3 + 256 * segment, k)) for i in range(n)]
+        assert draws == [(order[c], k * each + ordinal - r - 1) for c, ordinal in extras]
+
+
+def test_the_order_of_classes_differs_between_rounds_seeds_and_segments():
+    def walk(seed, segment, r):
+        return [c for c, _ in slow.stratified_draws([1] * 12, 11, seed, r, segment)]
+
+    def agree(a, b):
+        return [c for c in a if c in b] == [c for c in b if c in a]
+
+    rounds = [walk(a, s, r) for a in (0, 1, 2**32) for s in (0, 1) for r in (0, 264, 528)]
+    assert not any(agree(a, b) for a, b in combinations(rounds, 2))
+    assert all(agree(walk(0, 0, 264), walk(0, 0, r)) for r in range(264, 528))
+
+
+def test_classes_without_extras_stay_out_of_the_rounds():
+    for r in (0, 1, 255, 256, 1000, 2**42 - 1):
+        draws = slow.stratified_draws([2, 0, 1, 1, 1, 1], 3, 4, r)
+        four = slow.stratified_draws([1, 1, 1, 1], 2, 4, r)
+        assert draws == [(0, r)] + [(c + 2, ordinal) for c, ordinal in four]
+
+
+@pytest.mark.parametrize("g", [0, 1, 10**9])
 def test_stratified_is_fixed_where_all_quotas_are_whole(g):
     members, weights = members_of([9, 4, 1, 0, 30]), [1, 2, 2, 0, 5]
     counts = fixed_counts(weights, 20)
@@ -197,11 +379,6 @@ def test_a_plan_counts_from_the_first_batch_of_its_segment_and_slots_do_not():
     at_zero = slow.stratified_batch(members, weights, 10, 6, 5)
     later = slow.stratified_batch(members, weights, 10, 6, 705, first=700)
     assert sorted(later) == sorted(at_zero) and later != at_zero
-    plans = [
-        [[c for c, _ in slow.stratified_draws(weights, 10, 6, r, s)] for r in range(50)]
-        for s in (0, 1)
-    ]
-    assert plans[0] != plans[1]
     whole_cycles = slow.stratified_batch(members, weights, 10, 6, 5, start=[9 * 7, 4 * 7, 30 * 7])
     assert [x // 1000 for x in whole_cycles] == [x // 1000 for x in at_zero]
     assert whole_cycles != at_zero
@@ -217,6 +394,8 @@ def test_all_that_restarts_with_a_segment_carries_it_in_the_purpose_word(monkeyp
     spy = lambda seed, word, x, y=0: words.add(word) or bits(seed, word, x, y)  # noqa: E731
     monkeypatch.setattr(slow_reference, "bits", spy)
     slow.stratified_batch(members, [3, 2, 2], 10, seed=101, g=5, segment=2)
+    assert words == {1, 2, 4 + 512}
+    slow.stratified_batch(members, [1, 1, 1], 2, seed=101, g=5, segment=2)
     assert words == {1, 2, 3 + 512, 4 + 512}
     words.clear()
     slow.pk_batch(members, 2, 3, seed=101, g=5, segment=2)
@@ -384,12 +563,6 @@ def test_effective_number_weights_are_the_formula_rounded_down(beta):
     while max(exact) * 2**power >= 2**62:
         power -= 1
     assert slow.effective_number_weights(sizes, beta) == [floor(x * 2**power) for x in exact]
-
-
-def test_effective_number_goes_from_natural_to_uniform():
-    assert slow.effective_number_weights([5, 1, 7], 0) == [n * 2**59 for n in (5, 1, 7)]
-    large, small = slow.effective_number_weights([2**31 - 1, 10], 0.9)
-    assert small / large == pytest.approx(10 / (1 - 0.9**10) / (2**31 - 1))
 
 
 def test_repeat_factor_of_a_class_ten_times_rarer_than_the_threshold():

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from stratified_cases import StratifiedCase, first_batch, random_case
 
 from gpusampler import ClassIndex, WeightedFixedBatchSampler, cpu_stratified, parallel, weights
-from gpusampler import draws_stratified as draws_module
-from gpusampler.plan_stratified import BLOCK, stratified_plan
+from gpusampler.even_tree import SHARE_BITS
+from gpusampler.plan_stratified import stratified_plan
 from gpusampler.sampler_stratified import StratifiedBatchSampler
 
 # ------------------------------------------------------------------------------- parity
@@ -35,15 +35,26 @@ def test_cpu_twin_equals_slow_reference(number):
         assert found[t] == cases.slow_batch(case, g0 + t * stride)
 
 
-@pytest.mark.parametrize("n", [1023, 1024, 1025])
+@pytest.mark.parametrize("alpha", [0.7, 1.0])
 @pytest.mark.parametrize("classes", [3, 100])
-def test_a_whole_block_of_the_cpu_twin_equals_the_slow_reference(n, classes):
-    rnd = random.Random(n * classes)
-    case = StratifiedCase([rnd.choice([1, 5, 40]) for _ in range(classes)], 17, 0.7, n, segment=2)
-    g0 = rnd.choice([0, 1, 5, 1024])
-    found = cases.twin(case, g0, n)
-    for t in (0, 1, n // 2, n - 2, n - 1):
-        assert found[t] == cases.slow_batch(case, g0 + t)
+def test_a_long_window_of_the_cpu_twin_equals_the_slow_reference(classes, alpha):
+    rnd, n = random.Random(classes), 1100
+    case = StratifiedCase([rnd.choice([1, 5, 40]) for _ in range(classes)], 17, alpha, 3, segment=2)
+    assert (case.plan.round_batches > 0) == (alpha == 1.0 and classes == 100)
+    found = cases.twin(case, 5, n)
+    for t in (0, 1, 294, 295, 594, 595, n - 1):
+        assert found[t] == cases.slow_batch(case, 5 + t)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 100])
+@pytest.mark.parametrize("classes", [9, 31, 32, 64, 997])
+def test_rounds_of_the_cpu_twin_and_kernel_equal_the_slow_reference(classes, stride, kernel_device):
+    case = StratifiedCase([2] * classes, 8, 1.0, seed=classes, segment=1, first=7)
+    assert case.plan.round_batches >= 256
+    g0, n = 7 + 10 * case.plan.round_batches - stride - 1, 4
+    found = cases.twin(case, g0, n, stride)
+    assert found == [cases.slow_batch(case, g0 + t * stride) for t in range(n)]
+    assert cases.kernel(case, g0, n, kernel_device, stride) == found
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,6 +65,8 @@ def test_draws_before_equal_the_slow_reference(number):
     r = first_batch(rnd, case) - case.first
     expected = slow_kinds.stratified_before(case.exact, case.batch_size, case.seed, r, case.segment)
     assert case.plan.draws_before(case.seed, case.segment, r).tolist() == expected
+    bounds = slow_kinds.count_bound(case.exact, case.batch_size)
+    assert np.allclose(case.plan.count_bounds(), np.array(bounds, float), atol=1e-3)
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -62,10 +75,6 @@ def test_kernel_equals_cpu_twin(number, kernel_device):
     case, stride = random_case(rnd, 60), rnd.choice([1, 1, 3, 300, 1500])
     g0, n = first_batch(rnd, case), rnd.choice([1, 2, 3])
     assert cases.kernel(case, g0, n, kernel_device, stride) == cases.twin(case, g0, n, stride)
-    first, _, count = case.blocks_of(g0, n, stride)
-    tables = cases.kernel_blocks(case, first, count, kernel_device)
-    for found, expected in zip(tables, cases.twin_blocks(case, first, count), strict=True):
-        assert found.cpu().numpy().tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("batch_size", [129, 255])
@@ -74,19 +83,15 @@ def test_kernel_equals_cpu_twin_at_block_edges(batch_size, kernel_device):
     assert cases.kernel(case, 1022, 3, kernel_device) == cases.twin(case, 1022, 3)
 
 
-def test_kernel_equals_cpu_twin_where_a_block_has_more_draws_than_32_bits(
-    kernel_device, monkeypatch
-):
-    from gpusampler.kernels import stratified
-
-    monkeypatch.setattr(stratified, "NARROW_BATCH", 0)  # as it is for batches above 2^20
+def test_kernel_equals_cpu_twin_where_classes_had_more_draws_than_32_bits_count(kernel_device):
     start = [(1 << 50) + 6, 1 << 41, 3]
     case = StratifiedCase([700, 41, 9], 33, 0.3, seed=5, start=start)
-    assert cases.kernel(case, 1023, 2, kernel_device) == cases.twin(case, 1023, 2)
+    for g0 in (0, (1 << 41) + 1):
+        assert cases.kernel(case, g0, 2, kernel_device) == cases.twin(case, g0, 2)
 
 
 def test_a_class_that_fills_a_huge_batch_is_drawn_evenly():
-    # its draws before the last batch of a block are more than 32 bits count
+    # it had more draws than 32 bits count
     case = StratifiedCase([5, 2], (1 << 23) + 1, [1.0, 1e-9], identity=True)
     batch = np.array(cases.twin(case, 1023, 1)[0])
     times = np.bincount(batch, minlength=7)
@@ -115,20 +120,15 @@ def test_one_wrong_bit_is_noticed():
     assert len({str(one) for one in found}) == 5
 
 
-def test_ops_pass_torch_opcheck():
+def test_op_passes_torch_opcheck():
     case = StratifiedCase([40, 20, 3], 16, 0.5, seed=2)
-    p, t = case.plan, torch.from_numpy
-    tables = [t(table) for table in cases.empty_tables(p, 2)]
-    plan = [t(x) for x in (p.rows, p.start, p.cut_high, p.cut_low)]
-    torch.library.opcheck(
-        torch.ops.gpusampler.stratified_blocks.default, (*tables, *plan, *p.grid, 2, 0, 5)
-    )
-    tables = [t(table) for table in cases.twin_blocks(case, 0, 1)]
+    p, t, tree = case.plan, torch.from_numpy, cases.tree_of(case)
+    tables = cases.tables_of(case)
     ends = p.key_ends(3)
     torch.library.opcheck(
         torch.ops.gpusampler.draw_stratified.default,
-        (torch.zeros((3, 16), dtype=torch.int64), t(case.members), t(p.rows), t(p.base_rows),
-         t(p.rank_row), *tables, t(ends), int(ends[-1]), 3, 40, 0, 0, 2, 0, 1, 0),
+        (torch.zeros((3, 16), dtype=torch.int64), t(case.members), *map(t, tables), *tree, t(ends),
+         int(ends[-1]), 3, 40, 0, 0, 2, case.tie_key, 0, 1, 0, 0),
     )  # fmt: skip
 
 
@@ -136,34 +136,30 @@ def test_ops_pass_torch_opcheck():
 
 
 def counts_of(sizes, batch_size, mix, n, first=0, seed=0):
-    """[n, C] draws of each class in each batch, and the exact due of one batch, [C]."""
+    """[n, C] draws of each class in each batch, the exact due of one batch and the bound, [C]."""
     case = StratifiedCase(list(sizes), batch_size, mix, seed, identity=True)
     batches = np.array(cases.twin(case, first, n))
     labels = np.repeat(np.arange(len(sizes)), sizes)
     flat = labels[batches] + np.arange(n)[:, None] * len(sizes)
     counts = np.bincount(flat.ravel(), minlength=n * len(sizes)).reshape(n, -1)
-    return counts, [Fraction(w * batch_size, case.weights.total) for w in case.exact]
+    due = [Fraction(w * batch_size, case.weights.total) for w in case.exact]
+    return counts, due, case.plan.count_bounds()
 
 
-def check_counts(counts, due, first=0):
-    """Guarantee 1. Of dues as floats only where a rounding error cannot decide.
-
-    Within a block the extras of b batches on a part of the line are no further from their mean
-    than 10 / 3 + 1 / 9, the discrepancy of 2^10 points of van der Corput's sequence.
-    """
+def check_counts(counts, due, bound, first=0):
+    """Guarantee 1. Of dues as floats only where a rounding error cannot decide."""
     n = len(counts)
     floor = np.array([d.numerator // d.denominator for d in due])
     whole = np.array([d.denominator == 1 for d in due])
     assert (counts.sum(axis=1) == counts[0].sum()).all()
     assert ((counts == floor) | (counts == floor + 1) & ~whole).all()
     mean = np.array([float(d) for d in due])
-    for a, b in pairwise(range(-first % BLOCK, n + 1, BLOCK)):
-        drawn = counts[a:b].sum(axis=0).tolist()
-        assert all(abs(k - BLOCK * d) < 1 for k, d in zip(drawn, due, strict=True))
-        ahead = np.cumsum(counts[a:b], axis=0) - np.arange(1, b - a + 1)[:, None] * mean
-        assert abs(ahead).max() <= 10 / 3 + 1 / 9 + 1 + 1e-6  # 1 is the block's own rounding
     ahead = np.cumsum(counts, axis=0) - np.arange(1, n + 1)[:, None] * mean
-    assert (ahead.max(axis=0) - ahead.min(axis=0)).max() <= 8  # of any run of batches
+    if first == 0:
+        assert (abs(ahead).max(axis=0) <= bound + 1e-6).all()  # at every moment
+    run = np.maximum(ahead.max(axis=0), 0) - np.minimum(ahead.min(axis=0), 0)
+    assert (run <= 2 * bound + 1e-6).all()  # of any run of batches
+    assert bound.max() <= 2.2
 
 
 @settings(max_examples=25, deadline=None)
@@ -173,23 +169,30 @@ def check_counts(counts, due, first=0):
     st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
     st.sampled_from([0, 1000, 1 << 36]),
 )
-def test_counts_are_the_quota_rounded_in_every_batch_block_and_run(sizes, batch, alpha, first):
+def test_counts_are_the_quota_rounded_in_every_batch_and_close_at_every_moment(
+    sizes, batch, alpha, first
+):
     check_counts(*counts_of(sizes, batch, alpha, 2500, first), first)
 
 
-def test_counts_over_a_million_batches_in_closed_form():
+def test_counts_far_out_are_as_close_in_closed_form():
     case = StratifiedCase([3, 1, 50, 7, 11] * 20, 37, 0.3)
-    due = [float(Fraction(w * 37, case.weights.total)) for w in case.exact]
-    drawn = {r: case.plan.draws_before(9, 1, r) for r in [0, 5, 1 << 20, (1 << 20) + 77, 1 << 40]}
-    for r, found in drawn.items():
+    due, bound = (
+        [Fraction(w * 37, case.weights.total) for w in case.exact],
+        case.plan.count_bounds(),
+    )
+    for r in [0, 5, 1 << 20, (1 << 20) + 77, 1 << 41, (1 << 42) - 1]:
+        found = case.plan.draws_before(9, 1, r)
         assert found.sum() == 37 * r
-        assert abs(found - np.array(due) * r).max() <= 4 + r * 1e-12
+        ahead = np.array([float(k - r * d) for k, d in zip(found.tolist(), due, strict=True)])
+        assert (abs(ahead) <= bound + 1e-5).all()
 
 
 def test_over_an_epoch_a_class_is_within_4_draws_of_its_due():
     case = StratifiedCase(list(range(1, 101)), 1024, 0.3)
     due = np.array([float(Fraction(w * 1024, case.weights.total)) for w in case.exact])
     drawn = [case.plan.draws_before(9, 0, epoch * 1000) for epoch in range(60)]
+    assert 2 * case.plan.count_bounds().max() <= 4
     assert max(abs(b - a - 1000 * due).max() for a, b in pairwise(drawn)) <= 4
 
 
@@ -208,18 +211,37 @@ def test_every_class_has_its_due_however_many_there_are(sizes, batch_size, alpha
 
 def test_a_class_of_9_in_100968_is_drawn_about_its_due():
     sizes = [42116, 20007, 15072, 13890, 8674, 901, 299, 9]
-    counts, due = counts_of(sizes, 64, 0.0, 20_000)
-    check_counts(counts, due)
-    assert abs(counts[:, 7].sum() - 114.1) <= 4  # 20,000 * 64 * 9 / 100,968
+    counts, due, bound = counts_of(sizes, 64, 0.0, 20_000)
+    check_counts(counts, due, bound)
+    assert abs(counts[:, 7].sum() - 114.1) <= 2  # 20,000 * 64 * 9 / 100,968
     gaps = np.diff(np.flatnonzero(counts[:, 7]))
-    assert gaps.max() < 1100  # one in 175 batches: evenly, not in clumps
+    assert gaps.min() > 80 and gaps.max() < 450  # one in 175 batches: evenly, not in clumps
 
 
-def test_the_extras_of_a_class_come_evenly_within_a_block():
-    counts, _ = counts_of([1] * 5, 2, 1.0, BLOCK)
-    for run in (8, 32, 128):
-        sums = counts.reshape(-1, run, 5).sum(axis=1)
-        assert abs(sums - 2 * run / 5).max() <= 3
+def test_a_sampler_tells_how_close_its_counts_are():
+    sampler = make(mix=(5, 3, 1, 1.5))
+    assert sampler.count_bounds.tolist() == sampler._history.segments[0].count_bounds().tolist()
+    assert 0 < sampler.count_bounds.max() <= 2
+    assert make(mix=(4, 2, 1, 1)).count_bounds.tolist() == [0, 0, 0, 0]  # whole quotas
+
+
+@pytest.mark.parametrize(("classes", "batch_size"), [(64, 8), (100, 32), (30, 4), (3, 2)])
+def test_alike_classes_change_company_from_round_to_round(classes, batch_size):
+    case = StratifiedCase([1] * classes, batch_size, 1.0, seed=4, identity=True)
+    batches, draws = case.plan.round_batches, case.plan.round_draws
+    assert batches * batch_size == draws * classes and batches >= 256
+    rounds = np.array(cases.twin(case, 0, 3 * batches)).reshape(3, batches, batch_size)
+    for one in rounds:
+        assert np.bincount(one.ravel()).tolist() == [draws] * classes
+    met = [np.zeros((classes, classes), bool) for _ in rounds]
+    for together, one in zip(met, rounds, strict=True):
+        for batch in one:
+            together[np.ix_(batch, batch)] = True
+    if classes > 3:
+        never = [~together for together in met]
+        assert never[0].any()  # in one round
+        assert (never[0] & never[1] & never[2]).sum() < never[0].sum() / 2
+    assert (rounds[0] != rounds[1]).any()
 
 
 # ------------------------------------------------------------------------------- coverage
@@ -268,7 +290,7 @@ def make(sizes=(50, 20, 5, 1), batch_size=8, n_batches=30, mix=(5, 3, 1, 1.5), *
     return StratifiedBatchSampler(list(mix), index, batch_size, n_batches, device="cpu", **more)
 
 
-def test_a_batch_is_the_same_however_it_is_reached(monkeypatch):
+def test_a_batch_is_the_same_however_it_is_reached():
     sampler = make(n_batches=2600)
     built = sampler.build()
     for g, n in [(0, 1), (1023, 1), (1024, 1), (1000, 1600), (2599, 1), (5, 7)]:
@@ -277,26 +299,7 @@ def test_a_batch_is_the_same_however_it_is_reached(monkeypatch):
     for window_bytes in (1, 8 * 8 * 700, 1 << 20):
         windowed = make(n_batches=2600, window_bytes=window_bytes)
         assert torch.equal(torch.stack(list(windowed.on_device())), built)
-    monkeypatch.setattr(draws_module, "TABLE_CELLS", 1)  # the tables of one block at a time
-    assert torch.equal(make(n_batches=2600).build(), built)
     assert torch.equal(pickle.loads(pickle.dumps(sampler)).batch(77), built[77])
-
-
-def test_tables_of_the_last_blocks_are_kept(monkeypatch):
-    sampler, made = make(n_batches=4000), []
-    from gpusampler import ops
-
-    kept = ops.stratified_blocks
-    monkeypatch.setattr(
-        ops, "stratified_blocks", lambda *given: (made.append(given[-1]), kept(*given))
-    )
-    sampler.batches(1000, 100)
-    for g in (1023, 1024, 2047, 0, 5):
-        sampler.batch(g)
-    assert made == [0]
-    sampler.batch(2048)
-    sampler.batch(0)
-    assert made == [0, 2, 0]
 
 
 @pytest.mark.parametrize("world_size", [1, 3, 64])
@@ -355,27 +358,29 @@ def test_batches_past_2_to_the_42_are_refused():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1 + 0.2, 1 / 3, 1.0])
-def test_cuts_are_exact_where_the_total_has_hundreds_of_bits(alpha):
+def test_quotas_are_exact_where_the_total_has_hundreds_of_bits(alpha):
     sizes = np.array([1, 10**9, 7, 7, (1 << 31) - 1, 12345])
     mix = weights.linear(sizes, alpha)
     plan = stratified_plan(mix, sizes, np.cumsum(sizes) - sizes, 1000)
     exact = [Fraction(1000 * mix.values[i], mix.total) for i in mix.which]
-    below = Fraction(0)
-    for c in range(7):
-        cut = int(plan.cut_high[c]) << 32 | int(plan.cut_low[c]) & 0xFFFFFFFF
-        assert cut == int(below * BLOCK * 2**32)
-        below += exact[c] % 1 if c < 6 else 0
-    assert plan.rows[:, 5].tolist() == [int(d) for d in exact]
-    assert plan.extra == below
+    rest = [due % 1 for due in exact]
+    assert plan.rows[:, 5].tolist() == [int(due) for due in exact]
+    assert plan.extra == sum(rest)
+    assert plan.leaf_class.tolist() == sorted(
+        (c for c in range(6) if rest[c]), key=lambda c: (rest[c], c)
+    )
+    below = [sum(rest[c] for c in plan.leaf_class[:i]) for i in range(len(plan.leaf_class) + 1)]
+    left = below[plan.root] % 1  # of the root, whose own quota is whole: without ticks if this is
+    assert plan.shares.view(np.uint64)[plan.root] == int((1 - left) % 1 * 2**SHARE_BITS)
 
 
 def test_a_million_classes_are_planned_within_seconds():
     sizes, rng = np.random.default_rng(0).integers(1, 50, 10**6), np.random.default_rng(1)
     values = rng.integers(1, 1 << 60, 10**6).tolist()
     mix = weights.Weights(tuple(values), np.arange(10**6), sum(values))
-    begin = time.perf_counter()
+    begin = time.process_time()
     plan = stratified_plan(mix, sizes, np.cumsum(sizes) - sizes, 1024)
     before = plan.draws_before(0, 0, 12345)
-    assert time.perf_counter() - begin < 15
+    assert time.process_time() - begin < 15
     assert before.sum() == 12345 * 1024
-    assert abs(before - mix.shares() * (12345 * 1024)).max() < 4
+    assert abs(before - mix.shares() * (12345 * 1024)).max() < 2

@@ -26,7 +26,7 @@ SHAPES = {  # class sizes and batch sizes of the variants that are compiled in a
 def test_no_kernel_spills_registers(target):
     variants = emulated.variants(target, every=target == "cuda:90")
     if target not in TARGETS:
-        names = ("window_keys", "draw_base-mixed-grid", "draw_extra-mixed-grid")
+        names = ("class_extras", "draw_base-mixed-grid", "draw_extra-mixed-grid")
         variants = {name: variants[name] for name in names}
     made = aot.compile_kernels(list(variants.values()))
     assert {name: m["spills"] for name, m in zip(variants, made, strict=True) if m["spills"]} == {}
@@ -53,11 +53,14 @@ def test_executed_ptx_equals_cpu_twin(shape, number, target):
     rnd = random.Random(number + 500)
     case = shaped_case(shape, rnd, [40, 33, 200][number])
     g0, n, stride = first_batch(rnd, case), rnd.choice([1, 2, 5]), [1, 3, 700][number]
-    first, _, count = case.blocks_of(g0, n, stride)
-    tables, _ = emulated.blocks(case, first, count, target)
-    for found, expected in zip(tables, cases.twin_blocks(case, first, count), strict=True):
-        assert found.tolist() == expected.tolist()
     assert emulated.draw(case, g0, n, target, stride)[0] == cases.twin(case, g0, n, stride)
+
+
+@pytest.mark.parametrize("classes", [9, 70])
+def test_executed_ptx_of_rounds_equals_cpu_twin(classes):
+    case = StratifiedCase([40] * classes, 6, 1.0, seed=classes, segment=1)
+    g0 = 3 * case.plan.round_batches - 2
+    assert emulated.draw(case, g0, 4, "cuda:90")[0] == cases.twin(case, g0, 4)
 
 
 CASE = StratifiedCase([300, 40, 33, 20], 101, 0.5, seed=6)
@@ -89,18 +92,16 @@ def test_a_planted_fault_is_caught(monkeypatch, kernel, old, new):
 def measured() -> dict[str, float]:
     """PTX instructions executed on sm_90, N = 1e6, C = 100, B = 1024, windows of 16 batches.
 
-    Per index where not said otherwise; the tables' are those of a block, by its indices.
+    Per index where not said otherwise.
     """
     case = StratifiedCase([10_000] * 100, 1024, 0.5, seed=1)
     found, counts = emulated.draw(case, 5, 16, "cuda:90")
     assert found == cases.twin(case, 5, 16)
-    _, tables = emulated.blocks(case, 0, 1, "cuda:90")
     total = sum(count.total() for count in counts.values())
     return {
         "all": round(total / (16 * 1024), 1),
         "per base draw": round(counts["draw_base"].total() / (16 * len(case.plan.rank_row)), 1),
         "per extra": round(counts["draw_extra"].total() / (16 * case.plan.extra), 1),
-        "tables": round(tables.total() / (1024 * 1024), 2),
     }
 
 
