@@ -30,6 +30,8 @@ bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --no-deps torchsampler pandas
 	$(BIN)/python -m pytest bench --write-results
 	$(BIN)/python bench/cost.py
+	$(BIN)/python bench/cooccurrence.py
+	$(BIN)/python bench/mixing.py
 
 # On a machine with CUDA, with the Python whose torch drives it.
 gpu:

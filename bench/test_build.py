@@ -40,14 +40,25 @@ def multinomial_of(sampler):
     return lambda: torch.multinomial(shares, 1 << 20, replacement=True)
 
 
+OPTIONS = {
+    "fixed": {"alpha": 0.5, "kind": "fixed"},
+    "counter": {"alpha": 0.5, "kind": "random", "class_draw": "counter"},
+    "multinomial": {"alpha": 0.5, "kind": "random"},
+    "stratified": {"alpha": 0.5, "kind": "stratified"},
+    "pk": {"kind": "pk", "classes_per_batch": 64, "members_per_class": BATCH // 64},
+}
+
+
 def sampler_of(n, c, what):
-    options = {"fixed": {"kind": "fixed"}, "counter": {"kind": "random", "class_draw": "counter"}}
-    more = options.get(what, {"kind": "random"})
+    what = "multinomial" if what == "torch.multinomial" else what
     index = shuffled_index(n, c)
-    return SamplerFactory().get(index, BATCH, BATCHES, 0.5, device=DEVICE, **more)
+    return SamplerFactory().get(index, BATCH, BATCHES, device=DEVICE, **OPTIONS[what])
 
 
-@pytest.mark.parametrize("what", ["limit", "fixed", "counter", "torch.multinomial", "multinomial"])
+WHATS = ("limit", "fixed", "stratified", "pk", "counter", "torch.multinomial", "multinomial")
+
+
+@pytest.mark.parametrize("what", WHATS)
 @pytest.mark.parametrize("size", SIZES, ids=size_id)
 def test_build(measure, benchmark, size, what):
     n, c = size
@@ -72,8 +83,8 @@ def test_build(measure, benchmark, size, what):
         target = 1.3
     else:
         info = {"rival": "limit", "beside": limit_of(n)}
-        target = TARGETS[what][SIZES.index(size)]
-    if DEVICE.type == "cpu":
+        target = TARGETS[what][SIZES.index(size)] if what in TARGETS else None
+    if DEVICE.type == "cpu" and target:
         info["target"] = f"<= {target}"
     elif what == "multinomial":
         del info["beside"]  # an epoch is many draw blocks there
@@ -108,8 +119,7 @@ def check(sampler, n):
     built = sampler.batches(5, 3)
     assert int(built.min()) >= 0 and int(built.max()) < n
     assert torch.equal(built[1], sampler.batch(6))
-    what = getattr(sampler, "class_draw", "fixed")
+    what = getattr(sampler, "class_draw", sampler.kind)
     if DEVICE.type == "cuda" and what != "multinomial":
-        options = {"kind": "fixed"} if what == "fixed" else {"kind": "random", "class_draw": what}
-        twin = SamplerFactory().get(sampler.index, BATCH, BATCHES, 0.5, device="cpu", **options)
+        twin = SamplerFactory().get(sampler.index, BATCH, BATCHES, device="cpu", **OPTIONS[what])
         assert torch.equal(twin.batches(5, 3), built.cpu())
