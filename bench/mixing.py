@@ -115,6 +115,7 @@ def cost_is_datasets_times_samples() -> float:
 def main() -> None:
     greedy(np.empty(4, np.int16), np.empty(4, np.int64), np.full(2, 0.5))  # both are compiled
     sampler_of(np.array([5, 3, 2])).batch(0)
+    times = cost_is_datasets_times_samples()
     lines = [
         f"## Mixing corpora, {machine()}",
         "",
@@ -122,8 +123,8 @@ def main() -> None:
         "sizes as word frequencies, shares as size^0.3 (`bench/mixing.py`). Off: the most that a",
         "count is from its due, over corpora, at the end of any batch (greedy also after any",
         "sample). Greedy gives the number of a sample in its corpus; stratified the sample itself,",
-        f"shuffled. Greedy took {cost_is_datasets_times_samples():.1f} times as long for 8 times the",
-        "corpora.",
+        "shuffled.",
+        f"Of 8 times the corpora, greedy took {times:.1f} times as long.",
         "",
         "| corpora | what | first batch | all | off | of greedy's |",
         "| --- | --- | --- | --- | --- | --- |",
