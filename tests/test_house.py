@@ -1,6 +1,7 @@
 """The house: layers, light imports, and packages that hold what they should."""
 
 import ast
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -111,6 +112,7 @@ def test_the_cpu_path_never_loads_triton():
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools packs what an older build left
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
          "--wheel-dir", str(out), str(ROOT)],
