@@ -1,21 +1,18 @@
 """The kernels as the compiler makes them: no spills anywhere, few instructions, and the PTX
 itself, executed by the emulator, gives the CPU twin's indices."""
 
-import json
 import random
-from pathlib import Path
 
 import aot
+import budget
 import emulated
 import numpy as np
 import ptx
 import pytest
 import shipped
-import triton
 from cases import Case, first_batch, random_case, twin_fixed, twin_random
 
 TARGETS = ["cuda:80", "cuda:90"]
-BUDGET = Path(__file__).parent / "instructions.json"
 
 
 @pytest.mark.parametrize("target", [*TARGETS, "cuda:100", "hip:gfx942"])
@@ -120,14 +117,5 @@ def measured() -> dict[str, dict[str, float]]:
 
 
 def test_instructions_per_index_grow_by_at_most_5_percent():
-    recorded = json.loads(BUDGET.read_text())
-    if triton.__version__ != recorded["triton"]:
-        pytest.skip(f"recorded with triton {recorded['triton']}, here is {triton.__version__}")
-    now = measured()
-    for kernel, figures in recorded["sm_90"].items():
-        for figure, before in figures.items():
-            assert now[kernel][figure] <= 1.05 * before, (
-                f"{kernel} {figure}: {now[kernel][figure]}, recorded {before}; "
-                f"if it is worth it, record {now}"
-            )
+    now = budget.hold("instructions.json", measured)
     assert now["fixed"]["ptx_executed"] <= 450
