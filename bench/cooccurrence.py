@@ -1,4 +1,4 @@
-"""Which classes meet in a batch: pairs of classes against chance, as Markdown tables.
+"""Which classes meet in a batch: pairs of classes against chance: a section of bench/RESULTS.md.
 
 In kind stratified classes meet by their extras; pairs are held against the maximum-entropy design
 (conditional Poisson: the same rates, as many extras in each batch, else by chance) and against
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from conftest import write_section
 
 from gpusampler import ClassIndex, PKBatchSampler, SamplerFactory
 from gpusampler.stream import StreamBatchSampler
@@ -151,20 +152,32 @@ MIXES = [
 
 
 def main() -> None:
-    print(
+    pairs = [
         "| mix, at alpha 0.5 | batches | due a pair | mean of ratios to chance | least | most "
-        "| deviation | by chance | mean, to independence | never met, of pairs due 10 times |"
-    )
-    print("| --- " * 10 + "|")
-    of_blocks = []
+        "| deviation | by chance | mean, to independence | never met, of pairs due 10 times |",
+        "| --- " * 10 + "|",
+    ]
+    of_blocks = [
+        "| a block of 1024 batches | sets of classes | pairs that met | by chance |",
+        "| --- " * 4 + "|",
+    ]
     for mix in MIXES:
         both = by_chance(mix.rates)[np.triu_indices(len(mix.rates), 1)]
         met, sets, ever = long_run(mix)
-        print(row(mix, met, both), flush=True)
+        pairs.append(row(mix, met, both))
         fair = (1 - (1 - both) ** BLOCK).mean()
         of_blocks.append(f"| {mix.name} | {sets:.0f} | {ever:.3f} | {fair:.3f} |")
-    print("\n| a block of 1024 batches | sets of classes | pairs that met | by chance |")
-    print("| --- " * 4 + "|", *of_blocks, sep="\n")
+    head = [
+        "## Who meets whom",
+        "",
+        "How often two classes are in a batch by their extras (`bench/cooccurrence.py`), against",
+        "chance: the maximum-entropy design of the same rates. In kind stratified classes that",
+        "together have at most one extra a batch may be in one group, and never meet; a few pairs",
+        "of nearly the same share keep step, and meet more often. Where all are alike, groups are",
+        "formed anew every 256 batches or so, and all meet as by chance.",
+        "",
+    ]
+    write_section("\n".join([*head, *pairs, "", *of_blocks]))
 
 
 if __name__ == "__main__":

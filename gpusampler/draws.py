@@ -78,7 +78,7 @@ class FixedSegment(Segment):
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         ops.draw_fixed(
             out, self.index.members, self._rows, self._rank_row,
-            *self._key_ends(len(out) * stride), self._plan.smallest, self._plan.largest,
+            *self._key_ends((len(out) - 1) * stride + 1), self._plan.smallest, self._plan.largest,
             *self._grid, random_bits.signed(self.seed), g0, stride,
         )  # fmt: skip
 

@@ -50,13 +50,14 @@ class StratifiedSegment(Segment):
 
     def identity(self) -> bytes:
         p = self._plan
-        told = p.rows[:, BASE], p.leaf_class, p.links, p.shares
+        rounds = np.array([p.round_batches, p.round_draws])
+        told = p.rows[:, BASE], p.leaf_class, p.links, p.shares, rounds
         return b"".join(np.ascontiguousarray(x, f"<i{x.itemsize}").tobytes() for x in told)
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         p = self._plan
         ops.draw_stratified(
             out, self.index.members, self._tables, (p.root, p.height), self._rounds,
-            *self._key_ends(len(out) * stride), p.smallest, p.largest, *self._grid,
+            *self._key_ends((len(out) - 1) * stride + 1), p.smallest, p.largest, *self._grid,
             random_bits.signed(self.seed), self._tie_key, g0, stride, self.first, self.number,
         )  # fmt: skip

@@ -31,7 +31,8 @@ TIE_BITS, TIE = 8, 16  # a key bit decides within 16/256 of a half
 
 BOUND_BITS = 16
 AT_A_NODE = (1 << BOUND_BITS - 1) + (TIE << BOUND_BITS - TIE_BITS)  # the most that a node adds
-MOST = 2 << BOUND_BITS  # of a tree that halves its leaves; past it another may be better
+TINY, AT_TINY = 1 << 18, 1 << BOUND_BITS - 3  # of a share less than 1/8 of 2^42 ticks
+MOST = 2 << BOUND_BITS  # of a complete tree; past it another may be better
 MOST_LEAVES, MOST_SPLITS = 1 << 16, 64  # of that one, and of how many it looks at for a node
 
 
@@ -39,12 +40,12 @@ Tree = tuple[np.ndarray, np.ndarray, int, int]
 
 
 def even_tree(rests: list[int], total: int, based: np.ndarray) -> Tree:
-    """A tree over these leaves: one that halves them, or where that keeps the counts closer one
-    whose nodes share evenly.
+    """A tree over these leaves: a complete one, or where that keeps the counts closer one whose
+    nodes share evenly.
 
     based    [L] bool: the leaf's class is drawn in every batch, too
     Returns  shares [L] int64, bits of uint64, by node: the left child's share of its ticks, times
-             2^63. Nodes are 1 .. L; a leaf below node v is to the right of it if it is at least v
+             2^63. Nodes are 1 .. L - 1; a leaf below node v is to its right if it is at least v
              links [L, 3] int32, by node: SPLIT and the two children. Its bits: CARRY, ticks are the
              batches in which the node has not one more, and a child then goes without; NEED, a
              class with base draws is below; EXACT, the node's quota is a whole number
@@ -55,12 +56,24 @@ def even_tree(rests: list[int], total: int, based: np.ndarray) -> Tree:
     (2, 2, [9, 1, 3], 0.5)
     """
     ends = [0, *accumulate(rests)]
-    tree = _laid_out(ends, total, based, lambda low, high: (low + high) // 2)
+    tree = _laid_out(ends, total, based, _complete_split)
     if _most(tree) > MOST and len(rests) <= MOST_LEAVES:
         cuts = np.array([(end << 64) // total & (1 << 64) - 1 for end in ends], np.uint64)
         even = _laid_out(ends, total, based, lambda low, high: _even_split(cuts, low, high))
         tree = min(tree, even, key=_most)
     return tree
+
+
+def _complete_split(low: int, high: int) -> int:
+    """The split of leaves low .. high of a complete binary tree, the larger side to the right: most
+    nodes then have the same number of leaves, of like rests, on both sides.
+
+    >>> [_complete_split(0, n) for n in (2, 3, 4, 5, 6, 7, 8, 100)]
+    [1, 1, 2, 2, 2, 3, 4, 36]
+    """
+    leaves = high - low
+    half = 1 << leaves.bit_length() - 2
+    return high - half - min(leaves - 2 * half, half)
 
 
 def _even_split(cuts: np.ndarray, low: int, high: int) -> int:
@@ -143,12 +156,15 @@ def bounds(
 
     def share_out(v: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         bound = np.where(links[v, SPLIT] & EXACT, np.uint64(0), bound)
-        left = shares[v].view(np.uint64) >> np.uint64(SHARE_BITS - 32)
-        right = np.uint64(1 << 32) - left
-        one, other = (
-            (bound * part >> np.uint64(32)) + np.uint64(AT_A_NODE) for part in (left, right)
-        )
-        return one, other
+        share = shares[v].view(np.uint64)
+        lesser = np.minimum(share, np.uint64(1 << SHARE_BITS) - share)
+        added = np.where(lesser < TINY, np.uint64(AT_TINY), np.uint64(AT_A_NODE))
+        added = np.where(lesser == 0, np.uint64(0), added)
+        left = share >> np.uint64(SHARE_BITS - 32)
+        up, right = np.uint64((1 << 32) - 1), np.uint64(1 << 32) - left
+        return (bound * left + up >> np.uint64(32)) + added, (
+            bound * right + up >> np.uint64(32)
+        ) + added
 
     return down(root, links, share_out)
 

@@ -52,7 +52,7 @@ def draw_fixed(
 
     members             [M] int32 | int64; None: the dataset is sorted by class
     rows, rank_row      of plan.FixedPlan
-    key_ends, n_keys    FixedPlan.key_ends(n * stride) and its last
+    key_ends, n_keys    FixedPlan.key_ends((n - 1) * stride + 1) and its last
     smallest, largest   class sizes of rows
     grid_a, grid_b      of [0, B)
     seed                64 bits, as a signed integer
@@ -97,7 +97,7 @@ def draw_stratified(
                         plan_stratified.StratifiedPlan
     tree, rounds        its root and height; round_batches, round_draws and order_grid
     smallest, largest   of StratifiedPlan
-    key_ends, n_keys    StratifiedPlan.key_ends(n * stride) and its last, or 0
+    key_ends, n_keys    StratifiedPlan.key_ends((n - 1) * stride + 1) and its last, or 0
     grid_a, grid_b      of [0, B)
     seed                64 bits, as a signed integer
     tie_key             words 0 and 1 of the plan's use TREE

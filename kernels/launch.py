@@ -41,7 +41,8 @@ def draw_fixed(
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a fixed plan; n * B * stride < 2^31.
 
-    rows, rank_row  of FixedPlan;  key_ends [A] i64: FixedPlan.key_ends(n * stride), n_keys its last
+    rows, rank_row  of FixedPlan
+    key_ends [A] i64   FixedPlan.key_ends((n - 1) * stride + 1), n_keys its last
     span            the smallest and largest class size of rows
     grid            of [0, B);  member, slot: the purposes of the two keys
     seed            64 bits, as a signed integer

@@ -226,7 +226,7 @@ def draw_stratified(
     tables          rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links of
                     StratifiedPlan
     tree, rounds    its root and height; round_batches, round_draws and order_grid
-    key_ends [A] i64   StratifiedPlan.key_ends(n * stride), n_keys its last, or 0
+    key_ends [A] i64   StratifiedPlan.key_ends((n - 1) * stride + 1), n_keys its last, or 0
     span            the smallest and largest class size of rows
     grid            of [0, B);  member, slot, order: the purposes of keys
     seed            64 bits, as a signed integer;  tie_key: words 0 and 1 of the plan's use TREE

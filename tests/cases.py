@@ -114,7 +114,11 @@ def kernel_fixed(
 ) -> list[list[int]]:
     from gpusampler.kernels import launch
 
-    out, p, ends = on(device, case.poisoned(n)), case.fixed, case.fixed.key_ends(n * stride)
+    out, p, ends = (
+        on(device, case.poisoned(n)),
+        case.fixed,
+        case.fixed.key_ends((n - 1) * stride + 1),
+    )
     launch.draw_fixed(
         out, on(device, case.members), on(device, p.rows), on(device, p.rank_row),
         on(device, ends), int(ends[-1]), (p.smallest, p.largest), case.grid,

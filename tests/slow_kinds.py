@@ -97,6 +97,22 @@ def _most_even(below: Sequence[int], total: int) -> Callable[[int, int], int]:
     return part
 
 
+def _complete(low: int, high: int) -> int:
+    """Parts leaves as a complete binary tree does whose last level is filled from the right."""
+    leaves, level = high - low, 1
+    while 2 * level <= leaves:
+        level *= 2
+    return high - level // 2 - min(leaves - level, level // 2)
+
+
+def _added(left: Fraction) -> Fraction:
+    """What a node adds to how far its children may be from their due: half a tick, or by a coin
+    9/16; next to nothing where a child has all ticks but 2^-45 of them, and nothing where all."""
+    q = floor(2**63 * left)
+    lesser = min(q, 2**63 - q)
+    return Fraction(0) if lesser == 0 else Fraction(1, 8) if lesser < 2**18 else Fraction(9, 16)
+
+
 def _bound(nodes: Sequence[Node]) -> int:
     """How far a leaf may be from its due, in 65536ths: what the choice of a shape goes by."""
     off = {(0, len(nodes) + 1): 0}
@@ -104,8 +120,9 @@ def _bound(nodes: Sequence[Node]) -> int:
         q, parent = floor(2**63 * left) >> 31, off.pop((low, high))
         if whole:
             parent = 0
-        off[low, v] = (parent * q >> 32) + 36864
-        off[v, high] = (parent * (2**32 - q) >> 32) + 36864
+        added = int(65536 * _added(left))
+        off[low, v] = -(-parent * q >> 32) + added
+        off[v, high] = -(-parent * (2**32 - q) >> 32) + added
     return max(off.values())
 
 
@@ -113,7 +130,7 @@ def _bound(nodes: Sequence[Node]) -> int:
 def _tree(weights: tuple[int, ...], batch_size: int) -> tuple[list[int], list[Node]]:
     """The classes that have extras, as the leaves of a tree, and its nodes.
 
-    Parted by number of leaves, unless a class may then be more than two draws from its due and
+    Complete, unless a class may then be more than two draws from its due and
     parting evenly by ticks is better; that is not tried with very many leaves.
 
     >>> classes, nodes = _tree((1, 1, 4), 2)
@@ -123,10 +140,10 @@ def _tree(weights: tuple[int, ...], batch_size: int) -> tuple[list[int], list[No
     total, (_, rest) = sum(weights), quotas(weights, batch_size)
     classes = sorted((c for c, part in enumerate(rest) if part), key=lambda c: (rest[c], c))
     below = list(accumulate((rest[c] for c in classes), initial=0))
-    balanced = _nodes(below, total, lambda low, high: (low + high) // 2)
-    if _bound(balanced) <= 2 * 65536 or len(classes) > 65536:
-        return classes, balanced
-    return classes, min(balanced, _nodes(below, total, _most_even(below, total)), key=_bound)
+    complete = _nodes(below, total, _complete)
+    if _bound(complete) <= 2 * 65536 or len(classes) > 65536:
+        return classes, complete
+    return classes, min(complete, _nodes(below, total, _most_even(below, total)), key=_bound)
 
 
 def _round(weights: Sequence[int], batch_size: int) -> tuple[int, int] | None:
@@ -270,8 +287,8 @@ def count_bound(weights: Sequence[int], batch_size: int) -> list[Fraction]:
         parent = off.pop((low, high))
         if whole:
             parent = Fraction(0)
-        off[low, v] = left * parent + Fraction(9, 16)
-        off[v, high] = (1 - left) * parent + Fraction(9, 16)
+        off[low, v] = left * parent + _added(left)
+        off[v, high] = (1 - left) * parent + _added(left)
     by_leaf = [off[i, i + 1] for i in range(len(classes))]
     if _round(weights, batch_size):
         by_leaf = [max(by_leaf)] * len(classes)

@@ -126,7 +126,7 @@ def kernel(
     from gpusampler.kernels import stratified
 
     p, out = case.plan, on(device, case.poisoned(n))
-    key_ends = p.key_ends(n * stride)
+    key_ends = p.key_ends((n - 1) * stride + 1)
     stratified.draw_stratified(
         out, on(device, case.members), tuple(on(device, table) for table in tables_of(case)),
         *tree_of(case), on(device, key_ends), int(key_ends[-1]) if len(key_ends) else 0,

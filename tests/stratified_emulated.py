@@ -118,7 +118,7 @@ def draw(
     rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links = (
         buffer(*pair) for pair in zip((*names, "links"), tables_of(case), strict=True)
     )
-    key_ends = plan.key_ends(n * stride)
+    key_ends = plan.key_ends((n - 1) * stride + 1)
     n_keys, n_rows = int(key_ends[-1]) if len(key_ends) else 0, len(plan.base_rows)
     window = buffer("window", np.zeros((n_rows, stratified.ROW.value), np.int32), writable=True)
     keys = buffer("keys", np.zeros((n_keys + n, 2), np.int32), writable=True)

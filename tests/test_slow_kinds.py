@@ -134,14 +134,21 @@ def random_mix(rnd):
     return [int(w / max(weights) * 10**12) for w in weights], rnd.choice([1, rnd.randint(1, 300)])
 
 
-def test_the_bound_is_two_or_hardly_above():
+def test_the_bound_is_two_at_most():
     rnd = random.Random(2)
     mixes = [random_mix(rnd) for _ in range(150)]
-    assert max(max(slow.count_bound(*mix)) for mix in mixes) <= 2.15  # it is 2.007
+    assert max(max(slow.count_bound(*mix)) for mix in mixes) <= 2
 
 
-def balanced(below, total, low, high):
-    return (low + high) // 2
+def complete(below, total, low, high):
+    """The larger side of a heap with so many leaves, to the right."""
+    n = high - low
+
+    def leaves(v):  # of a heap whose nodes n .. 2n - 1 are leaves
+        return 1 if v >= n else leaves(2 * v) + leaves(2 * v + 1)
+
+    assert leaves(2) >= leaves(3)
+    return high - leaves(2)
 
 
 def most_even(below, total, low, high):
@@ -158,27 +165,24 @@ def most_even(below, total, low, high):
 
 
 SHAPES = [
-    ([1] * 300, 7, balanced),
-    ([5, 4, 3, 2, 1], 1, balanced),
-    # the bound of the large class in the balanced shape is just below 2 and just above
-    ([1284] + [100] * 8, 1, balanced),
+    ([1] * 300, 7, complete),
+    ([5, 4, 3, 2, 1], 1, complete),
+    # the bound of the large class in the complete shape is just below 2 and just above
+    ([1284] + [100] * 8, 1, complete),
     ([1285] + [100] * 8, 1, most_even),
     ([2**22 - 299] + [1] * 299, 1, most_even),
     ([10**12 // (c + 1) ** 3 for c in range(300)], 1, most_even),
     ([2**61 // (c + 1) ** 2 for c in range(66)], 1, most_even),
-    ([1] * 4 + [3] * 10, 11, most_even),
-    ([1] * 16 + [12] * 13 + [14] * 6, 15, most_even),
-    ([1] * 6 + [28] * 4, 38, most_even),
-    # but for nodes that are never off, the first would be above 2 and the second's even shape worse
-    ([8] * 16 + [16] * 7, 50, balanced),
-    ([27] * 8 + [20] * 5 + [4] * 8, 58, most_even),
-    # both have 2.25
-    ([1] + [2] * 3 + [7] * 13, 21, balanced),
+    ([1] * 16 + [12] * 13 + [14] * 6, 15, complete),
+    # but for nodes that add nothing, as all ticks are one child's, these would be above 2
+    ([8] * 16 + [16] * 7, 50, complete),
+    ([1] * 27 + [3] * 119, 64, complete),
+    ([30] * 9 + [6] * 20 + [3] * 14, 108, complete),
 ]
 
 
 @pytest.mark.parametrize(("weights", "batch_size", "shape"), SHAPES)
-def test_the_tree_is_balanced_unless_that_is_off_by_two_and_the_even_one_is_better(
+def test_the_tree_is_complete_unless_that_is_off_by_two_and_the_even_one_is_better(
     weights, batch_size, shape
 ):
     rest = sorted(r for r in slow.quotas(weights, batch_size)[1] if r)
@@ -188,7 +192,7 @@ def test_the_tree_is_balanced_unless_that_is_off_by_two_and_the_even_one_is_bett
     for low, v, high, *_ in nodes:
         assert v == shape(below, sum(weights), low, high)
     if len(set(rest)) > 1:
-        other = most_even if shape is balanced else balanced
+        other = most_even if shape is complete else complete
         assert any(v != other(below, sum(weights), low, high) for low, v, high, *_ in nodes)
 
 
@@ -200,7 +204,7 @@ def test_64_bit_fractions_choose_between_places_that_are_equal_but_for_their_rou
     assert [node.v for node in nodes if (node.low, node.high) == (0, 19)] == [10]
 
 
-def test_more_than_65536_leaves_are_balanced_whatever_their_bound():
+def test_the_tree_of_more_than_65536_leaves_is_complete_whatever_its_bound():
     # the large class is alone beneath the root of an even tree
     for small, v in ((65535, 65535), (65536, 32768)):
         _, nodes = slow._tree((10**6, *[1] * small), 1)
