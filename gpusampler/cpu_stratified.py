@@ -233,6 +233,7 @@ def _draw_slab(
 
 
 NO_MEMBERS = np.empty(0, np.int64)
+MOST_PLACES = 1 << 21  # batches at once, times levels of the tree: what its room takes
 
 
 def draw_stratified(
@@ -260,7 +261,8 @@ def draw_stratified(
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
-    rows_each = min(max(1, SLAB // batch_size), -(-n // slabs))
+    most = max(1, min(SLAB // batch_size, MOST_PLACES // (tree[1] + 1)))
+    rows_each = min(most, -(-n // slabs))
     held = NO_MEMBERS if members is None else members
     k0, k1 = np.uint32(keys[0]), np.uint32(keys[1])
     batches, draws, purpose, order_grid = rounds

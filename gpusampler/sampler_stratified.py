@@ -21,10 +21,10 @@ from gpusampler.segments import Change, Segment
 class StratifiedBatchSampler(MixedBatchSampler):
     """Batches that each hold every class's share of the batch size, rounded down or up.
 
-    A class's draws stay within count_bounds of its share at every moment, however small it is: one
-    or two draws for most mixes, and twice that over any run of batches, for as long as it runs. So
-    no class is left out for good. A class goes through all its members, in a new order each time,
-    before any repeats. Where all shares are whole numbers these are the batches of
+    A class's draws stay within count_bounds of its share at every moment, however small it is: two
+    draws or less for any mix that was tried, and twice that over any run of batches, for as long as
+    it runs. So no class is left out for good. A class goes through all its members, in a new order
+    each time, before any repeats. Where all shares are whole numbers these are the batches of
     WeightedFixedBatchSampler.
 
     class_weights  the class mix: a Weights, or [C] numbers >= 0 in any unit.
@@ -34,9 +34,10 @@ class StratifiedBatchSampler(MixedBatchSampler):
 
     Batches are numbered below 2^42. A batch takes O(batch_size * log(C)) work.
 
-    Classes of less than one draw a batch are shared out in groups that together have one, and two
-    of a group never meet in a batch. Groups hold classes of like shares; where all shares are the
-    same they are formed anew every 256 batches or so.
+    Classes of less than one draw a batch are shared out in groups that together have at most one,
+    and two of a group never meet in a batch. Groups hold classes of like shares; where all shares
+    are the same they are formed anew each time all have been drawn equally often, after 256 batches
+    at least.
 
     >>> sampler = StratifiedBatchSampler([3, 2], [range(9), range(9, 15)], 4, 5, device="cpu")
     >>> [sum(i < 9 for i in batch) for batch in sampler], sampler.class_counts.tolist()

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from gpusampler import fingerprint
+
 Change = float | np.ndarray | None  # an alpha, weights [C], or what the sampler was made with
 Schedule = Callable[[int], float]
 
@@ -63,7 +65,7 @@ class History:
         self.epochs: list[int] = []
         self.changes: list[Change] = []
         self.segments: list[Segment] = []
-        self.origin = b""  # the identity of the mix that the sampler was made with
+        self.origin = ""  # the fingerprint of the mix that the sampler was made with
 
     def copy(self) -> History:
         other = History(self.num_classes, self.n_batches, self.schedule)
@@ -88,7 +90,7 @@ class History:
             last = self.segments[keep - 1]
             start = last.start + last.draws((epoch - self.epochs[keep - 1]) * self.n_batches)
         made = make(change, keep, epoch * self.n_batches, start)
-        self.origin = self.origin or made.identity()
+        self.origin = self.origin or fingerprint.of_bytes(made.identity())
         change = change if change is None or isinstance(change, np.ndarray) else float(change)
         self.epochs[keep:], self.changes[keep:], self.segments[keep:] = [epoch], [change], [made]
 

@@ -177,7 +177,7 @@ class StreamBatchSampler(BatchSampler):
             "batch_size": self.batch_size,
             "n_batches": self.n_batches,
             "class_index": self.index.fingerprint,
-            "class_mix": fingerprint.of_bytes(self._history.origin),
+            "class_mix": self._history.origin,
             "class_draws": self._class_draws(),
         }
 
