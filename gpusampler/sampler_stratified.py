@@ -22,8 +22,8 @@ class StratifiedBatchSampler(MixedBatchSampler):
     """Batches that each hold every class's share of the batch size, rounded down or up.
 
     A class's draws stay within count_bounds of its share at every moment, however small it is: two
-    draws or less for any mix that was tried, and twice that over any run of batches, for as long as
-    it runs. So no class is left out for good. A class goes through all its members, in a new order
+    draws or less for nearly every mix, and twice that over any run of batches, for as long as it
+    runs. So no class is left out for good. A class goes through all its members, in a new order
     each time, before any repeats. Where all shares are whole numbers these are the batches of
     WeightedFixedBatchSampler.
 
