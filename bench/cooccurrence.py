@@ -174,7 +174,7 @@ def main() -> None:
         "chance: the maximum-entropy design of the same rates. In kind stratified classes that",
         "together have at most one extra a batch may be in one group, and never meet; a few pairs",
         "of nearly the same share keep step, and meet more often. Where all are alike, groups are",
-        "formed anew every 256 batches or so, and all meet as by chance.",
+        "formed anew after 256 batches or more, and all meet as by chance.",
         "",
     ]
     write_section("\n".join([*head, *pairs, "", *of_blocks]))
