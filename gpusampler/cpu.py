@@ -14,7 +14,8 @@ import numpy as np
 from numba import uint32, uint64
 
 from gpusampler import parallel
-from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, permute, philox_pairs
+from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
+from gpusampler.cpu_permute import permute
 from gpusampler.cpu_runs import draw_classes
 from gpusampler.plan import COUNT, FIRST, RANK, SIZE
 from gpusampler.random_bits import PICK, RANK_BELOW, SLOT

@@ -1,24 +1,16 @@
 """CPU lanes: draws of many classes at once, one a lane, each with a class and key of its own.
 
 Takes classes, and how far each has come in which of its cycles. Gives places in members.
-For classes whose runs are too short to be vectors of their own (cpu_bits.permute).
+For classes whose runs are too short to be vectors of their own (cpu_permute.permute).
 Knows nothing of plans or batches.
 """
 
 from __future__ import annotations
 
-from numba import float64, int32, uint16, uint32, uint64
+from numba import float64, int32, njit, uint16, uint32, uint64
 
-from gpusampler.cpu_bits import (
-    ROUNDS,
-    _half_round,
-    _lowbias32,
-    _mix,
-    compiled,
-    inlined,
-    permute_one,
-    philox_pairs,
-)
+from gpusampler.cpu_bits import compiled, inlined, lowbias32, mix, philox_pairs
+from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import MEMBER, RANK_BELOW, WEYL_0, WEYL_1
 
 
@@ -46,22 +38,27 @@ def permute_each(i, n, a, b, key0, key1, words, halves):
         _rank_some(i, n, key0, key1, words)
 
 
-@compiled
-def _feistel(i, n, a, b, key0, key1, left, right):
+@njit(nogil=True, cache=True, error_model="numpy")  # no test for 0, which breaks the vectors
+def _split_each(i, b, left, right):
     for e in range(len(i)):
         # exact: a quotient that is no whole number is 2^-16 from one, relative 2^-47
         quotient = int32(float64(int32(i[e])) / float64(int32(b[e])))
         left[e] = quotient
         right[e] = uint32(i[e]) - uint32(quotient) * uint32(b[e])
+
+
+@compiled
+def _feistel(i, n, a, b, key0, key1, left, right):
+    _split_each(i, b, left, right)
     for t in range(ROUNDS):
         weyl0, weyl1 = uint32(t) * uint32(WEYL_0), uint32(t) * uint32(WEYL_1)
         for e in range(len(i)):
             w0, w1 = uint32(key0[e] + weyl0), uint32(key1[e] + weyl1)
             low0, high0 = uint16(w0), uint16(w0 >> uint32(16))
             low1, high1 = uint16(w1), uint16(w1 >> uint32(16))
-            x = _half_round(left[e], right[e], low0, high0, a[e])
+            x = half_round(left[e], right[e], low0, high0, a[e])
             left[e] = x
-            right[e] = _half_round(right[e], x, low1, high1, b[e])
+            right[e] = half_round(right[e], x, low1, high1, b[e])
     for e in range(len(i)):
         found = uint32(uint32(left[e]) * uint32(b[e])) + uint32(right[e])
         i[e] = i[e] if n[e] < uint32(RANK_BELOW) else found
@@ -86,7 +83,7 @@ def _rank_some(i, n, key0, key1, words):
 
 @inlined
 def _hash(j, k0, k1):
-    return _lowbias32(uint32(_mix(uint32(j ^ k0)) ^ k1))
+    return lowbias32(uint32(mix(uint32(j ^ k0)) ^ k1))
 
 
 @compiled

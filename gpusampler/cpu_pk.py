@@ -15,7 +15,8 @@ import numpy as np
 from numba import uint32
 
 from gpusampler import parallel
-from gpusampler.cpu_bits import CHUNK, compiled, key, permute
+from gpusampler.cpu_bits import CHUNK, compiled, key
+from gpusampler.cpu_permute import permute
 from gpusampler.cpu_pk_runs import rotate
 from gpusampler.plan_pk import CLASSES, FIRST, ROTATION, SIZE, TAKE
 from gpusampler.random_bits import MEMBER_RHO, MEMBER_SIGMA, RANK_BELOW, RHO, SIGMA, SLOT

@@ -10,14 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import float64, int32, njit, uint16, uint32, uint64
 
-from gpusampler.cpu_bits import (
-    ROUNDS,
-    _half_round,
-    _lowbias32,
-    _mix,
-    compiled,
-    permute_one,
-)
+from gpusampler.cpu_bits import compiled, lowbias32, mix
+from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import RANK_BELOW, WEYL_0, WEYL_1
 
 LANES = 2048  # points at once; their scratch stays in the first-level cache
@@ -69,9 +63,9 @@ def _round(left, right, a, b, low0, high0, low1, high1, deep, count):
     for m in range(deep):
         lefts, rights = left[m * count :], right[m * count :]
         for v in range(count):
-            x = _half_round(lefts[v], rights[v], low0[v], high0[v], a[v])
+            x = half_round(lefts[v], rights[v], low0[v], high0[v], a[v])
             lefts[v] = x
-            rights[v] = _half_round(rights[v], x, low1[v], high1[v], b[v])
+            rights[v] = half_round(rights[v], x, low1[v], high1[v], b[v])
 
 
 @compiled
@@ -108,7 +102,7 @@ def permute_lanes(points, deep, count, n, a, b, k0, k1, scratch):
 def _hash(hashes, j, n, k0, k1, count):
     """The hash of j, and the highest where there is no j: it then comes before none."""
     for v in range(count):
-        h = _lowbias32(uint32(_mix(uint32(uint32(j) ^ k0[v])) ^ k1[v]))
+        h = lowbias32(uint32(mix(uint32(uint32(j) ^ k0[v])) ^ k1[v]))
         hashes[v] = h if uint32(j) < n[v] else uint32(0xFFFFFFFF)
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, uint16, uint32, uint64
 
-from gpusampler.cpu_bits import _permute_ranked, compiled, inlined, philox_pairs
+from gpusampler.cpu_bits import compiled, inlined, philox_pairs
+from gpusampler.cpu_permute import permute_ranked
 from gpusampler.cpu_pk_lanes import LANES, make_scratch, permute_lanes, rank_lanes
 from gpusampler.plan_pk import (
     CLASS,
@@ -106,7 +107,7 @@ def _patch_few(points, deep, count, wide):
     for v in range(count):
         if kept[v] < RANK_BELOW:
             k0, k1, last = wide[S0, v], wide[S1, v], int64(length[v]) - 1
-            _permute_ranked(found, int64(start[v]), last + 1, int64(kept[v]), k0, k1, hashes)
+            permute_ranked(found, int64(start[v]), last + 1, int64(kept[v]), k0, k1, hashes)
             for m in range(deep):
                 points[m * count + v] = found[min(m, last)]
 

@@ -14,7 +14,8 @@ from numba import int64, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu import LEAST_PER_THREAD, SLAB
-from gpusampler.cpu_bits import CHUNK, compiled, inlined, key, permute
+from gpusampler.cpu_bits import CHUNK, compiled, inlined, key
+from gpusampler.cpu_permute import permute
 from gpusampler.cpu_stratified_runs import (
     BACK,
     FRONT,

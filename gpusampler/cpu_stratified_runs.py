@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, uint32, uint64
 
-from gpusampler.cpu_bits import CHUNK, compiled, gather, inlined, key, permute, permute_points
+from gpusampler.cpu_bits import CHUNK, compiled, gather, inlined, key
 from gpusampler.cpu_lanes import member_keys, permute_each
+from gpusampler.cpu_permute import permute, permute_points
 from gpusampler.plan_stratified import FIRST_HIGH, FIRST_LOW, GRID_A, GRID_B, SIZE
 from gpusampler.random_bits import MEMBER, RANK_BELOW
 

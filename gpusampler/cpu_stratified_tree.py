@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, uint8, uint32, uint64
 
-from gpusampler.cpu_bits import _lowbias32, _mix, compiled, inlined, mulhi64
+from gpusampler.cpu_bits import compiled, inlined, lowbias32, mix, mulhi64
 from gpusampler.even_tree import (
     CARRY,
     HALF,
@@ -47,10 +47,10 @@ def _middle(high, low, share, before, after, v, pair, k0, k1):
     found = near if apart == uint64(1) else before + (apart >> uint64(1))
     fraction = (half >> uint64(PAIR_BITS - TIE_BITS)) - uint64(LEAST_TIE)
     if fraction & uint64((1 << TIE_BITS) - 1) < uint64(TIES) and apart == uint64(1):
-        x = uint32(_mix(uint32(uint32(pair) ^ k0)) ^ k1)
+        x = uint32(mix(uint32(uint32(pair) ^ k0)) ^ k1)
         x = uint32(x + uint32(uint32(v) * uint32(WEYL_0)))
         x = uint32(x + uint32(uint32(pair >> uint64(32)) * uint32(WEYL_1)))
-        found = before + uint64(_lowbias32(x) >> uint32(31))
+        found = before + uint64(lowbias32(x) >> uint32(31))
     return found
 
 

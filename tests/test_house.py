@@ -29,6 +29,7 @@ LAYERS = [
     {"even_tree"},
     {"plan_stratified", "plan_pk"},
     {"cpu_bits"},
+    {"cpu_permute"},
     {"cpu_lanes", "cpu_pk_lanes"},
     {"cpu_runs", "cpu_pk_runs"},
     {"cpu", "cpu_stratified_runs", "cpu_stratified_tree"},

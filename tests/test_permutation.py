@@ -1,6 +1,6 @@
 """The keyed permutation: an exact bijection whose orders look uniform.
 
-What runs is gpusampler/cpu_bits.py::permute, under the keys of one class, cycle by cycle: a
+What runs is gpusampler/cpu_permute.py::permute, under the keys of one class, cycle by cycle: a
 sample is one key. The statistics read blocks of orders [keys, points]; each notices a weakness.
 """
 
@@ -15,7 +15,8 @@ import slow_reference
 from numba import njit
 
 from gpusampler import cpu_bits
-from gpusampler.cpu_bits import CHUNK, permute
+from gpusampler.cpu_bits import CHUNK
+from gpusampler.cpu_permute import permute
 from gpusampler.random_bits import MEMBER, RANK_BELOW, U32, WEYL_0, WEYL_1, grid
 
 SEED = np.uint64(20)
@@ -116,7 +117,7 @@ def plain(out, points, n, a, b, keys, sides=None, key_mask=U32, **weakness):
 
 def run_of(n: int, first: int, m: int, key: tuple[int, int]) -> np.ndarray:
     """perm(first + e, n, key) for e in range(m), m <= CHUNK."""
-    out, halves = np.empty(m, np.uint32), np.empty((2, m), np.uint16)
+    out, halves = np.empty(m, np.uint32), np.empty((2, CHUNK), np.uint16)
     hashes = np.empty(RANK_BELOW, np.uint64)
     permute(out, first, m, n, *grid(n), *map(np.uint32, key), *halves, hashes)
     return out

@@ -1,0 +1,114 @@
+"""CPU runs: spans and lanes give the same draws, whatever the strides, and divide exactly."""
+
+import random
+
+import numpy as np
+import pytest
+from cases import Case, first_batch, slow_fixed, twin_fixed
+
+from gpusampler import cpu_permute, cpu_runs
+from gpusampler.cpu_bits import CHUNK, WHOLE
+from gpusampler.cpu_permute import FLOAT32_BELOW
+from gpusampler.plan import COUNT, START
+from gpusampler.random_bits import grid
+
+STRIDES = [1, 2, 3, 8, 64, 1000, 1 << 31]
+
+
+def large_case(rnd: random.Random) -> Case:
+    """Draws of several chunks, of classes with and without a grid, in and across their cycles."""
+    sizes = [
+        rnd.choice([1, 5, 31, 32, 33, 500, 4001, 90_000]) for _ in range(rnd.choice([1, 3, 9]))
+    ]
+    batch_size = rnd.choice([33, 256, 1000, 3 * CHUNK + 5])
+    return Case(
+        sizes, batch_size, rnd.random(), rnd.randrange(1 << 64), identity=rnd.random() < 0.3
+    )
+
+
+def drawn_by(way, case: Case, g0: int, n: int, stride: int) -> list[int]:
+    members = np.empty(0, np.int64) if case.members is None else case.members
+    drawn = np.full(n * case.batch_size, -1, members.dtype)
+    way(
+        drawn, g0, stride, n, case.fixed.rows, members, case.members is None, np.uint64(case.seed)
+    )  # fmt: skip
+    return drawn.tolist()
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_spans_and_lanes_are_the_same_draws(stride):
+    rnd = random.Random(stride)
+    for _ in range(25):
+        case, g0, n = large_case(rnd), first_batch(rnd), rnd.choice([1, 2, 40])
+        case.fixed.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.fixed.rows]
+        spans = drawn_by(cpu_runs._draw_spans, case, g0, n, stride)
+        assert spans == drawn_by(cpu_runs._draw_lanes, case, g0, n, stride)
+        assert -1 not in spans
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("batch_size", [100, 1000, 2 * CHUNK + 7])
+def test_batches_apart_equal_the_slow_reference(stride, batch_size):
+    case = Case([7000, 6000, 40, 31, 3], batch_size, 0.4, seed=stride + batch_size)
+    g0, n = 123, 12_000 // batch_size
+    rows = twin_fixed(case, g0, n, stride)
+    for t in {0, 1, n // 2, n - 1} & set(range(n)):
+        assert rows[t : t + 1] == slow_fixed(case, g0 + t * stride, 1), t
+
+
+def test_the_tests_cut_spans_in_every_way():
+    """A class with more draws in a batch than a chunk holds, and cycles that end within one."""
+    rnd = random.Random(0)
+    cases = [large_case(rnd) for _ in range(25)]
+    counts = [case.fixed.rows[:, COUNT].max() for case in cases]
+    assert min(counts) < WHOLE and max(counts) > CHUNK
+
+
+def divided(points: np.ndarray, n: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+    left, right = np.empty((2, len(points)), np.uint16)
+    cpu_permute.split(points.astype(np.uint32), 0, len(points), n, b, left, right)
+    return left, right
+
+
+def around_multiples(b: int, n: int) -> np.ndarray:
+    multiples = np.arange(0, n, b)
+    if len(multiples) > 4000:
+        multiples = np.concatenate([multiples[:1000], multiples[-3000:]])
+    points = np.concatenate([multiples - 1, multiples, multiples + 1, [n - 1]])
+    return points[(points >= 0) & (points < n)]
+
+
+@pytest.mark.parametrize("bits", [5, 8, 13, 17, 20, 21, 22, 25, 28, 31])
+def test_split_is_exact_at_the_ends_of_rows(bits):
+    rng = np.random.default_rng(bits)
+    sizes = {max(32, (1 << bits) - 1 - int(x)) for x in rng.integers(0, 1 << bits - 1, 40)}
+    for n in sizes | {(1 << bits) - 1, FLOAT32_BELOW - 1, FLOAT32_BELOW}:
+        b = grid(n)[1]
+        points = around_multiples(b, n)
+        left, right = divided(points, n, b)
+        assert (left == points // b).all() and (right == points % b).all(), n
+
+
+def test_split_of_a_run_is_exact_for_every_side():
+    left, right = np.empty((2, CHUNK), np.uint16)
+    for b in [*range(4, 400), *range(400, 65536, 977), 65535]:
+        for i0 in (0, b - 1, 5 * b - CHUNK // 2, b * (65535 - CHUNK // b) - 1):
+            run = max(i0, 0) + np.arange(CHUNK)
+            cpu_permute._split_run(run[0], CHUNK, b, left, right)
+            assert (left == run // b).all() and (right == run % b).all(), (b, i0)
+
+
+def test_a_span_is_placed_exactly_for_every_count():
+    points = np.empty(CHUNK, np.uint32)
+    for count in range(1, CHUNK + 1):
+        for stride in (2, 65):
+            j = count - 1 - count // 3
+            cpu_runs._place(points, 0, CHUNK, *map(np.uint64, (count, stride, j + 7, j)))
+            draw = j + np.arange(CHUNK)
+            expected = 7 + draw // count * stride * count + draw % count
+            assert (points == expected).all(), (count, stride)
+    for count in (CHUNK + 1, 1 << 22, (1 << 24) + 1, (1 << 31) - 1):
+        j = count - 300
+        cpu_runs._place(points, 0, 300, *map(np.uint64, (count, 64, 9, j)))
+        assert (points[:300] == 9 + np.arange(300)).all(), count
+        assert cpu_runs._draws_left(*map(np.uint64, ((1 << 31) - 1, count, 64, 9, j))) == 300
