@@ -28,12 +28,12 @@ _gather = gather
 @compiled
 def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
     """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
-    slots, left, right, hashes = scratch
+    slots, halves, hashes = scratch
     size = len(out_row)
     k0, k1 = key(seed, SLOT, g, 0)
     for r in range(0, size, CHUNK):
         m = min(CHUNK, size - r)
-        permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
+        permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
         froms = source[r : r + m]
         for e in range(m):
             out_row[slots[e]] = drawn[froms[e]]
@@ -48,8 +48,7 @@ def _fixed_slab(out, rows, members, identity, a, b, seed, g0, stride):
     draw_classes(drawn, n_rows, g0, stride, rows, members, identity, seed)
     scratch = (
         np.empty(CHUNK, np.uint32),
-        np.empty(CHUNK, np.uint16),
-        np.empty(CHUNK, np.uint16),
+        np.empty(2 * CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
     )
     source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from numba import float32, float64, int32, uint16, uint32, uint64
 
-from gpusampler.cpu_bits import WHOLE, compiled, inlined, lowbias32, mix, mulhi16
+from gpusampler.cpu_bits import CHUNK, WHOLE, compiled, inlined, lowbias32, mix, mulhi16
 from gpusampler.random_bits import HALF_ROUNDS, RANK_BELOW, ROUND_M0, ROUND_M1, WEYL_0, WEYL_1
 
 FLOAT32_BELOW = 1 << 21  # where 32 bits are enough to divide
 FEW_LANES = 3  # up to here one lane after another is faster
+LONG = 288  # lanes
 ROUNDS = HALF_ROUNDS // 2
+RIGHT = uint64(CHUNK)  # halves[e] is left of a lane and halves[e + RIGHT] right of it: one array,
+# so that no loop has to find out first whether its two overlap
 
 
 @compiled
@@ -53,20 +56,20 @@ def whole_vectors(m):
 
 
 @compiled
-def _split_run(i0, m, b, left, right):
-    """left[e], right[e] = divmod(i0 + e, b); exact as split() is, as i0 % b + e < 2^17."""
+def _split_run(i0, m, b, halves):
+    """Left and right: divmod(i0 + e, b); exact as split() is, as i0 % b + e < 2^17."""
     above = i0 // b
     rest, inverse, side = uint32(i0 - above * b), float32(1.0) / float32(b), uint16(b)
     for e in range(uint64(m)):
         x = float32(int32(uint32(rest + uint32(e)))) + float32(0.5)
         quotient = uint16(int32(x * inverse))
-        left[e] = uint16(quotient + uint16(above))
-        right[e] = uint16(uint16(uint16(rest) + uint16(e)) - uint16(quotient * side))
+        halves[e] = uint16(quotient + uint16(above))
+        halves[e + RIGHT] = uint16(uint16(uint16(rest) + uint16(e)) - uint16(quotient * side))
 
 
 @compiled
-def split(points, begin, end, n, b, left, right):
-    """left[e], right[e] = divmod(points[e], b), for points below n.
+def split(points, begin, end, n, b, halves):
+    """Left and right: divmod(points[e], b), for points below n.
 
     Exact: a point and a half is 1 / 2b from a whole quotient, or more, and off by less than
     n * 2^-22 of that in 32 bits, n * 2^-51 in 64.
@@ -75,13 +78,13 @@ def split(points, begin, end, n, b, left, right):
     if n < FLOAT32_BELOW:
         inverse = float32(1.0) / float32(b)
         for e in range(begin, end):
-            left[e] = uint16(int32((float32(int32(points[e])) + float32(0.5)) * inverse))
+            halves[e] = uint16(int32((float32(int32(points[e])) + float32(0.5)) * inverse))
     else:
         wide_inverse = 1.0 / float64(b)
         for e in range(begin, end):
-            left[e] = uint16(int32((float64(int32(points[e])) + 0.5) * wide_inverse))
+            halves[e] = uint16(int32((float64(int32(points[e])) + 0.5) * wide_inverse))
     for e in range(begin, end):  # apart: these lanes have 16 bits
-        right[e] = uint16(uint16(points[e]) - uint16(left[e] * side))
+        halves[e + RIGHT] = uint16(uint16(points[e]) - uint16(halves[e] * side))
 
 
 @inlined
@@ -95,24 +98,38 @@ def half_round(x, y, key_low, key_high, side):
 
 
 @inlined
-def _half_round_all(x, y, begin, end, word, side):
-    low, high, side = uint16(word), uint16(word >> uint32(16)), uint16(side)
-    for e in range(uint64(begin), uint64(end)):
-        x[e] = half_round(x[e], y[e], low, high, side)
+def two_rounds(halves, begin, end, a, b, k0, k1, t):
+    """Half-rounds 2t and 2t + 1 of lanes begin..end, whole vectors.
 
-
-@inlined
-def two_rounds(left, right, begin, end, a, b, k0, k1, t):
-    """Half-rounds 2t and 2t + 1 of these lanes, one after the other: the lanes of a loop wait for
-    less of what is before them."""
-    _half_round_all(left, right, begin, end, uint32(k0 + uint32(t) * uint32(WEYL_0)), a)
-    _half_round_all(right, left, begin, end, uint32(k1 + uint32(t) * uint32(WEYL_1)), b)
+    In one loop where that ends soon; else in two, where lanes wait for less of what is before.
+    """
+    a, b = uint16(a), uint16(b)
+    w0 = uint32(k0 + uint32(t) * uint32(WEYL_0))
+    w1 = uint32(k1 + uint32(t) * uint32(WEYL_1))
+    low0, high0 = uint16(w0), uint16(w0 >> uint32(16))
+    low1, high1 = uint16(w1), uint16(w1 >> uint32(16))
+    if end - begin < LONG:
+        for at in range(uint64(begin), uint64(end), uint64(WHOLE)):
+            for d in range(WHOLE):
+                e = at + uint64(d)
+                x = half_round(halves[e], halves[e + RIGHT], low0, high0, a)
+                halves[e] = x
+                halves[e + RIGHT] = half_round(halves[e + RIGHT], x, low1, high1, b)
+    else:
+        for at in range(uint64(begin), uint64(end), uint64(WHOLE)):
+            for d in range(WHOLE):
+                e = at + uint64(d)
+                halves[e] = half_round(halves[e], halves[e + RIGHT], low0, high0, a)
+        for at in range(uint64(begin), uint64(end), uint64(WHOLE)):
+            for d in range(WHOLE):
+                e = at + uint64(d)
+                halves[e + RIGHT] = half_round(halves[e + RIGHT], halves[e], low1, high1, b)
 
 
 @compiled
-def _rounds(left, right, m, a, b, k0, k1):
+def _rounds(halves, m, a, b, k0, k1):
     for t in range(ROUNDS):
-        two_rounds(left, right, 0, m, a, b, k0, k1, t)
+        two_rounds(halves, 0, whole_vectors(m), a, b, k0, k1, t)
 
 
 @inlined
@@ -143,8 +160,8 @@ def permute_one(i, n, a, b, k0, k1):
 
 
 @compiled
-def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
-    """out[e] = perm(i0 + e, n, (k0, k1)) for 0 <= e < m; left and right have room for CHUNK."""
+def permute(out, i0, m, n, a, b, k0, k1, halves, hashes):
+    """out[e] = perm(i0 + e, n, (k0, k1)) for 0 <= e < m <= CHUNK; halves [2 * CHUNK] uint16."""
     if n < RANK_BELOW:
         permute_ranked(out, i0, m, n, k0, k1, hashes)
         return
@@ -152,17 +169,17 @@ def permute(out, i0, m, n, a, b, k0, k1, left, right, hashes):
         for e in range(m):
             out[e] = permute_one(i0 + e, n, a, b, k0, k1)
         return
-    _split_run(i0, m, b, left, right)
-    _rounds(left, right, whole_vectors(m), a, b, k0, k1)
-    _join(out, left, right, m, n, a, b, k0, k1)
+    _split_run(i0, m, b, halves)
+    _rounds(halves, m, a, b, k0, k1)
+    _join(out, halves, m, n, a, b, k0, k1)
 
 
 @compiled
-def _join(out, left, right, m, n, a, b, k0, k1):
+def _join(out, halves, m, n, a, b, k0, k1):
     """Back from the grid to [0, a * b), and on from there to [0, n)."""
     side, highest = uint32(b), uint32(0)
-    for e in range(m):
-        i = uint32(uint32(uint32(left[e]) * side) + uint32(right[e]))
+    for e in range(uint64(m)):
+        i = uint32(uint32(uint32(halves[e]) * side) + uint32(halves[e + RIGHT]))
         out[e] = i
         highest = max(highest, i)
     if highest >= n:
@@ -172,7 +189,7 @@ def _join(out, left, right, m, n, a, b, k0, k1):
 
 
 @compiled
-def permute_points(points, m, n, a, b, k0, k1, left, right, hashes):
+def permute_points(points, m, n, a, b, k0, k1, halves, hashes):
     """points[e] = perm(points[e], n, (k0, k1)) for the first m; otherwise as permute()."""
     if n < RANK_BELOW:
         rank_points(points, m, n, k0, k1, hashes)
@@ -181,6 +198,6 @@ def permute_points(points, m, n, a, b, k0, k1, left, right, hashes):
         for e in range(m):
             points[e] = permute_one(points[e], n, a, b, k0, k1)
         return
-    split(points, 0, m, n, b, left, right)
-    _rounds(left, right, whole_vectors(m), a, b, k0, k1)
-    _join(points, left, right, m, n, a, b, k0, k1)
+    split(points, 0, m, n, b, halves)
+    _rounds(halves, m, a, b, k0, k1)
+    _join(points, halves, m, n, a, b, k0, k1)

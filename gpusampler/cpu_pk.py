@@ -97,14 +97,14 @@ def _draw_members(drawn, members, identity, row_of, visit_of, rows, rotations, w
 def _scatter(out, drawn, g0, stride, a, b, seed):
     """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
     slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
-    left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
+    halves = np.empty(2 * CHUNK, np.uint16)
     n_batches, size = out.shape
     for t in range(n_batches):
         out_row, ranked = out[t], drawn[t * size : (t + 1) * size]
         k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
         for r in range(0, size, CHUNK):
             m = min(CHUNK, size - r)
-            permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
+            permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
             for e in range(m):
                 out_row[slots[e]] = ranked[r + e]
 

@@ -15,6 +15,7 @@ from numba import float32, int32, int64, uint32, uint64
 from gpusampler.cpu_bits import CHUNK, WHOLE, compiled, gather
 from gpusampler.cpu_lanes import member_keys, permute_each
 from gpusampler.cpu_permute import (
+    RIGHT,
     ROUNDS,
     permute_one,
     rank_points,
@@ -118,8 +119,7 @@ def _make_room():
         np.empty(MOST_SPANS, np.uint32),
         np.empty(CHUNK + WHOLE, np.uint64),
         np.empty(CHUNK + LOOKED_THROUGH, np.bool_),
-        np.empty(CHUNK, np.uint16),
-        np.empty(CHUNK, np.uint16),
+        np.empty(2 * CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
     )
 
@@ -130,20 +130,23 @@ def _draw_chunk(drawn, points, filled, spans, rows, members, identity, seed, roo
 
     Step by step over all spans: the lanes of one wait for their last step, the next span's do not.
     """
-    label, key0, key1, places, beyond, left, right, hashes = room
+    label, key0, key1, places, beyond, halves, hashes = room
     begins, tos, row, cycle = spans
     for s in range(filled):
         label[s] = rows[row[s], CLASS]
     member_keys(cycle[: (filled + 7) // 8 * 8], label, key0, key1, seed)  # whole vectors
-    for s in range(filled):
-        n, b = rows[row[s], SIZE], rows[row[s], GRID_B]
-        if n >= RANK_BELOW:
-            split(points, begins[s], begins[s + 1], n, b, left, right)
+    s = 0
+    while s < filled:
+        c, first = row[s], s
+        while s < filled and row[s] == c:
+            s += 1
+        if rows[c, SIZE] >= RANK_BELOW:
+            split(points, begins[first], begins[s], rows[c, SIZE], rows[c, GRID_B], halves)
     for t in range(ROUNDS):
         for s in range(filled):
             a, b = rows[row[s], GRID_A], rows[row[s], GRID_B]
             if rows[row[s], SIZE] >= RANK_BELOW:
-                two_rounds(left, right, begins[s], begins[s + 1], a, b, key0[s], key1[s], t)
+                two_rounds(halves, begins[s], begins[s + 1], a, b, key0[s], key1[s], t)
     for s in range(filled):
         n, b, first = rows[row[s], SIZE], rows[row[s], GRID_B], uint64(rows[row[s], FIRST])
         if n < RANK_BELOW:
@@ -152,18 +155,18 @@ def _draw_chunk(drawn, points, filled, spans, rows, members, identity, seed, roo
             for e in range(m):
                 places[tos[s] + e], beyond[tos[s] + e] = first + some[e], False
         else:
-            _join(places, beyond, tos[s], begins[s], begins[s + 1], n, b, first, left, right)
+            _join(places, beyond, tos[s], begins[s], begins[s + 1], n, b, first, halves)
     _walk_on(places, beyond, tos[: filled + 1], row, rows, key0, key1)
     gather(drawn[: tos[filled]], places, members, identity)
 
 
 @compiled
-def _join(places, beyond, to, begin, end, n, b, first, left, right):
+def _join(places, beyond, to, begin, end, n, b, first, halves):
     """places[to..]: back from the grid to [0, a * b), and whether that is beyond [0, n). The
     lanes that fill the last vector go where the next span's will."""
     side, n, back = uint32(b), uint32(n), uint64(begin - to)
     for e in range(uint64(begin), uint64(end)):
-        i = uint32(uint32(uint32(left[e]) * side) + uint32(right[e]))
+        i = uint32(uint32(uint32(halves[e]) * side) + uint32(halves[e + RIGHT]))
         places[e - back], beyond[e - back] = first + i, i >= n
 
 

@@ -107,12 +107,12 @@ def _draw_class(
 @compiled
 def _class_order(order, leaves, grid, seed, purpose, number):
     """order[i] = perm(i, leaves, key(purpose, number)) for the first len(order) leaves."""
-    left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
+    halves = np.empty(2 * CHUNK, np.uint16)
     hashes, (k0, k1) = np.empty(RANK_BELOW, np.uint64), key(seed, purpose, number, 0)
     for first in range(0, len(order), CHUNK):
         m = min(CHUNK, len(order) - first)
         part = order[first : first + m]
-        permute(part, first, m, leaves, grid[0], grid[1], k0, k1, left, right, hashes)
+        permute(part, first, m, leaves, grid[0], grid[1], k0, k1, halves, hashes)
 
 
 @compiled
@@ -139,7 +139,7 @@ def _class_of(leaf, leaf_class, order, turn, seed):
         key(seed, purpose, number, 0),
     )
     half = np.empty(1, np.uint16)
-    permute(at, leaf, 1, len(leaf_class), grid[0], grid[1], k0, k1, half, half, hashes)
+    permute(at, leaf, 1, len(leaf_class), grid[0], grid[1], k0, k1, half, hashes)
     return int64(leaf_class[at[0]])
 
 
@@ -206,13 +206,13 @@ def _scatter(out, drawn, source, a, b, seed, g0, stride):
     """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
     n, size = out.shape
     slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
-    left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
+    halves = np.empty(2 * CHUNK, np.uint16)
     for t in range(n):
         k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
         out_row = out[t]
         for r in range(0, size, CHUNK):
             m = min(CHUNK, size - r)
-            permute(slots, r, m, size, a, b, k0, k1, left, right, hashes)
+            permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
             froms = source[t, r : r + m]
             for e in range(m):
                 out_row[slots[e]] = drawn[froms[e]]

@@ -38,8 +38,7 @@ def make_room():
         np.empty((2, LANES), np.uint16),
         np.empty(CHUNK, np.uint64),
         np.empty(CHUNK, np.uint32),
-        np.empty(CHUNK, np.uint16),
-        np.empty(CHUNK, np.uint16),
+        np.empty(2 * CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
     )
 
@@ -65,7 +64,7 @@ def draw_run(drawn, state, c, ordinal, todo, rows, members, identity, seed, room
 
     Cut where a cycle ends or the chunk of places to be gathered is full.
     """
-    _, _, _, _, _, places, points, left, right, hashes = room
+    _, _, _, _, _, places, points, halves, hashes = room
     n, first = uint64(uint32(rows[c, SIZE])), first_place(rows, c)
     a, b = rows[c, GRID_A], rows[c, GRID_B]
     cycle = ordinal // n
@@ -76,7 +75,7 @@ def draw_run(drawn, state, c, ordinal, todo, rows, members, identity, seed, room
         while end:
             filled = state[PLACES]
             m = min(int64(end), CHUNK - filled)
-            permute(points, int64(i), m, int64(n), a, b, k0, k1, left, right, hashes)
+            permute(points, int64(i), m, int64(n), a, b, k0, k1, halves, hashes)
             for e in range(m):
                 places[filled + e] = first + points[e]
             i += uint64(m)
@@ -92,7 +91,7 @@ def draw_run(drawn, state, c, ordinal, todo, rows, members, identity, seed, room
 @compiled
 def draw_listed(drawn, state, c, ordinals, rows, members, identity, seed, room):
     """The same for draws whose ordinals are listed, ascending."""
-    _, _, _, _, _, places, points, left, right, hashes = room
+    _, _, _, _, _, places, points, halves, hashes = room
     n, first = uint64(uint32(rows[c, SIZE])), first_place(rows, c)
     a, b = rows[c, GRID_A], rows[c, GRID_B]
     at = 0
@@ -107,7 +106,7 @@ def draw_listed(drawn, state, c, ordinals, rows, members, identity, seed, room):
             m = min(end - at, CHUNK - filled)
             for e in range(m):
                 points[e] = uint32(ordinals[at + e] - begin)
-            permute_points(points, m, int64(n), a, b, k0, k1, left, right, hashes)
+            permute_points(points, m, int64(n), a, b, k0, k1, halves, hashes)
             for e in range(m):
                 places[filled + e] = first + points[e]
             at += m
@@ -119,7 +118,7 @@ def draw_listed(drawn, state, c, ordinals, rows, members, identity, seed, room):
 @compiled
 def draw_waiting(drawn, state, rows, members, identity, seed, room):
     """Draw what waits, one lane each, to drawn's back: the first is the last in drawn."""
-    wanted, wide, words, sides, halves, _, _, _, _, _ = room
+    wanted, wide, words, sides, halves, _, _, _, _ = room
     m = state[WAITING]
     classes, cycles, places = wanted[0, :m], wide[0, :m], wide[1, :m]
     i, n, key0, key1 = words[0, :m], words[1, :m], words[2, :m], words[3, :m]

@@ -37,7 +37,7 @@ def _fill_keys(keys, seed, cycle, label):
 @njit
 def shipped(out, points, n, a, b, keys):
     """out[t, e] = perm(points[e], n, keys[t])."""
-    left, right = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint16)
+    halves = np.empty(2 * CHUNK, np.uint16)
     hashes, run = np.empty(RANK_BELOW, np.uint64), np.empty(CHUNK, np.uint32)
     whole = n <= min(CHUNK, 16 * len(points))  # cheaper then than point by point
     for t in range(len(out)):
@@ -45,7 +45,7 @@ def shipped(out, points, n, a, b, keys):
         for e, i in enumerate(points):
             if e == 0 or not whole:
                 first, m = (0, n) if whole else (i, 1)
-                permute(run, first, m, n, a, b, k0, k1, left, right, hashes)
+                permute(run, first, m, n, a, b, k0, k1, halves, hashes)
             out[t, e] = run[i - first]
 
 
@@ -117,9 +117,9 @@ def plain(out, points, n, a, b, keys, sides=None, key_mask=U32, **weakness):
 
 def run_of(n: int, first: int, m: int, key: tuple[int, int]) -> np.ndarray:
     """perm(first + e, n, key) for e in range(m), m <= CHUNK."""
-    out, halves = np.empty(m, np.uint32), np.empty((2, CHUNK), np.uint16)
+    out, halves = np.empty(m, np.uint32), np.empty(2 * CHUNK, np.uint16)
     hashes = np.empty(RANK_BELOW, np.uint64)
-    permute(out, first, m, n, *grid(n), *map(np.uint32, key), *halves, hashes)
+    permute(out, first, m, n, *grid(n), *map(np.uint32, key), halves, hashes)
     return out
 
 

@@ -147,10 +147,10 @@ def test_grid_of_a_size_worked_by_hand(n, sides):
 def test_a_compiled_run_of_the_permutation_equals_the_slow_reference(n):
     m = min(n, 300)
     out = np.empty(m, np.uint32)
-    halves = np.empty((2, cpu_bits.CHUNK), np.uint16)
+    halves = np.empty(2 * cpu_bits.CHUNK, np.uint16)
     hashes = np.empty(RANK_BELOW, np.uint64)
     sides = grid(n) if n >= RANK_BELOW else (1, 1)
     for first, key in [(0, (1, 2)), ((n - m) // 2, words(42, MEMBER, 1)[:2]), (n - m, (U32, U32))]:
         k0, k1 = (np.uint32(word) for word in key)
-        cpu_permute.permute(out, first, m, n, *sides, k0, k1, *halves, hashes)
+        cpu_permute.permute(out, first, m, n, *sides, k0, k1, halves, hashes)
         assert out.tolist() == [slow_reference.perm(first + e, n, key) for e in range(m)]
