@@ -48,6 +48,16 @@ def mulhi64(context, x, y):
     return types.uint64(types.uint64, types.uint64), code
 
 
+@intrinsic
+def trailing_zeros(context, x):
+    """How many bits below the lowest that is set, one instruction; x is not 0."""
+
+    def code(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), code
+
+
 @inlined
 def philox(c0, c1, c2, c3, k0, k1):
     for _ in range(10):

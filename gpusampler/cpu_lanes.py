@@ -7,11 +7,25 @@ Knows nothing of plans or batches.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import float64, int32, njit, uint16, uint32, uint64
 
 from gpusampler.cpu_bits import compiled, inlined, lowbias32, mix, philox_pairs
 from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import MEMBER, RANK_BELOW, WEYL_0, WEYL_1
+
+FEW = 3  # up to here lanes one after another are faster
+
+
+@compiled
+def make_lanes(lanes):
+    """words: ordinals, n, labels and keys, and room for permute_each(); halves: sides and room;
+    wide: cycles or where in drawn, and the class's first place."""
+    return (
+        np.empty((12, lanes), np.uint32),
+        np.empty((6, lanes), np.uint16),
+        np.empty((2, lanes), np.uint64),
+    )
 
 
 @compiled
@@ -28,12 +42,13 @@ def member_keys(cycles, classes, key0, key1, seed):
 @compiled
 def permute_each(i, n, a, b, key0, key1, words, halves):
     """i[e] = perm(i[e], n[e], key[e]): each lane has its own set, grid (1 x 1 where n is ranked)
-    and key. words [7, lanes] uint32 and halves [2, lanes] uint16 are room to work in."""
+    and key. words [7, lanes] uint32 and halves [4, lanes] uint16 are room to work in."""
     ranked = 0
     for e in range(len(i)):
         ranked += n[e] < uint32(RANK_BELOW)
     if ranked < len(i):
         _feistel(i, n, a, b, key0, key1, halves[0], halves[1])
+        _walk_on(i, n, a, b, key0, key1, words, halves)
     if ranked:
         _rank_some(i, n, key0, key1, words)
 
@@ -62,7 +77,30 @@ def _feistel(i, n, a, b, key0, key1, left, right):
     for e in range(len(i)):
         found = uint32(uint32(left[e]) * uint32(b[e])) + uint32(right[e])
         i[e] = i[e] if n[e] < uint32(RANK_BELOW) else found
+
+
+@compiled
+def _walk_on(i, n, a, b, key0, key1, words, halves):
+    """Lanes beyond [0, n): once more, side by side, and what is left of them one by one."""
+    at, m = words[0], 0
     for e in range(len(i)):
+        if i[e] >= n[e]:
+            at[m] = e
+            m += 1
+    if m > FEW:
+        others, halves_of = words[1:, :m], halves[:, :m]
+        for d in range(m):
+            e = at[d]
+            others[0, d], others[1, d], others[2, d], others[3, d] = i[e], n[e], key0[e], key1[e]
+            halves_of[2, d], halves_of[3, d] = a[e], b[e]
+        _feistel(
+            others[0], others[1], halves_of[2], halves_of[3], others[2], others[3],
+            halves_of[0], halves_of[1],
+        )  # fmt: skip
+        for d in range(m):
+            i[at[d]] = others[0, d]
+    for d in range(m):
+        e = at[d]
         if i[e] >= n[e]:
             i[e] = permute_one(i[e], n[e], a[e], b[e], key0[e], key1[e])
 

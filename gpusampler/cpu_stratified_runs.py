@@ -35,7 +35,7 @@ def make_room():
         np.empty((2, LANES), np.uint64),
         np.empty((11, LANES), np.uint32),
         np.empty((2, LANES), np.uint16),
-        np.empty((2, LANES), np.uint16),
+        np.empty((4, LANES), np.uint16),
         np.empty(CHUNK, np.uint64),
         np.empty(CHUNK, np.uint32),
         np.empty(2 * CHUNK, np.uint16),

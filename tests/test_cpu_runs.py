@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import Case, first_batch, slow_fixed, twin_fixed
 
-from gpusampler import cpu_permute, cpu_runs
+from gpusampler import cpu_permute, cpu_runs, cpu_spans
 from gpusampler.cpu_bits import CHUNK, WHOLE
 from gpusampler.cpu_permute import FLOAT32_BELOW
 from gpusampler.plan import COUNT, START
@@ -41,7 +41,7 @@ def test_spans_and_lanes_are_the_same_draws(stride):
     for _ in range(25):
         case, g0, n = large_case(rnd), first_batch(rnd), rnd.choice([1, 2, 40])
         case.fixed.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.fixed.rows]
-        spans = drawn_by(cpu_runs._draw_spans, case, g0, n, stride)
+        spans = drawn_by(cpu_spans.draw_spans, case, g0, n, stride)
         assert spans == drawn_by(cpu_runs._draw_lanes, case, g0, n, stride)
         assert -1 not in spans
 
@@ -104,12 +104,12 @@ def test_a_span_is_placed_exactly_for_every_count():
     for count in range(1, CHUNK + 1):
         for stride in (2, 65):
             j = count - 1 - count // 3
-            cpu_runs._place(points, 0, CHUNK, *map(np.uint64, (count, stride, j + 7, j)))
+            cpu_spans._place(points, 0, CHUNK, *map(np.uint64, (count, stride, j + 7, j)))
             draw = j + np.arange(CHUNK)
             expected = 7 + draw // count * stride * count + draw % count
             assert (points == expected).all(), (count, stride)
     for count in (CHUNK + 1, 1 << 22, (1 << 24) + 1, (1 << 31) - 1):
         j = count - 300
-        cpu_runs._place(points, 0, 300, *map(np.uint64, (count, 64, 9, j)))
+        cpu_spans._place(points, 0, 300, *map(np.uint64, (count, 64, 9, j)))
         assert (points[:300] == 9 + np.arange(300)).all(), count
-        assert cpu_runs._draws_left(*map(np.uint64, ((1 << 31) - 1, count, 64, 9, j))) == 300
+        assert cpu_spans._draws_left(*map(np.uint64, ((1 << 31) - 1, count, 64, 9, j))) == 300

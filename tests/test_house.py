@@ -31,6 +31,7 @@ LAYERS = [
     {"cpu_bits"},
     {"cpu_permute"},
     {"cpu_lanes", "cpu_pk_lanes"},
+    {"cpu_spans"},
     {"cpu_runs", "cpu_pk_runs"},
     {"cpu", "cpu_stratified_runs", "cpu_stratified_tree"},
     {"cpu_stratified", "cpu_pk"},
