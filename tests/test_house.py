@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpusampler"
 LAYERS = [
     {
+        "cache",
+        "forks",
         "random_bits",
         "checks",
         "parallel",
@@ -21,7 +23,8 @@ LAYERS = [
         "fingerprint",
         "multilabel",
     },
-    {"counting_sort", "distributed", "trainers", "place", "segments"},
+    {"compiling", "distributed", "trainers", "place", "segments"},
+    {"counting_sort"},
     {"class_index"},
     {"weights"},
     {"plan"},
@@ -41,6 +44,7 @@ LAYERS = [
     {"sampler", "sampler_pk"},
     {"sampler_stratified"},
     {"factory"},
+    {"warming"},
     {"__init__"},
     {"demo"},
     {"cli"},
