@@ -180,7 +180,7 @@ class StreamBatchSampler(Batches, BatchSampler):
 
         done     batches of the last begun iteration that this rank has trained on; None: those
                  handed out. For a plain DataLoader with workers, which asks for batches ahead.
-        Returns  a dict of fixed keys, about 500 bytes, and where the class mix was changed that
+        Returns  a dict of fixed keys, about 400 bytes, and where the class mix was changed that
                  mix and how far each class had come.
         The first call reads the class index once; none waits for a device after that.
         """
