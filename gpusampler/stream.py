@@ -185,7 +185,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         The first call reads the class index once; none waits for a device after that.
         """
         history, (epoch, batch) = self._history, self._position.now(done, self._layout)
-        return state.pack(self._facts(), history, self._first, epoch, batch, self)
+        return state.pack(self._facts(), history, epoch, batch, self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where state_dict() was taken: on any rank of any world size, on any device.
