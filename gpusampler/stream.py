@@ -180,7 +180,7 @@ class StreamBatchSampler(Batches, BatchSampler):
 
         done     batches of the last begun iteration that this rank has trained on; None: those
                  handed out. For a plain DataLoader with workers, which asks for batches ahead.
-        Returns  a dict of fixed keys, about 500 bytes, and where the class mix was changed that
+        Returns  a dict of fixed keys, about 400 bytes, and where the class mix was changed that
                  mix and how far each class had come.
         The first call reads the class index once; none waits for a device after that.
         """
@@ -248,23 +248,26 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _begin(self) -> Pass:
         with self._begins:
             self._position, some = self._position.begun(self._layout)
-        lost = (self.n_batches - some.first) % self.world_size
+        self._warn_of_what_is_left(some)
+        return some
+
+    def _warn_of_what_is_left(self, some: Pass) -> None:
+        epoch, end = some.epoch, self.n_batches
+        left, lost = end - some.first, (end - some.first) % self.world_size
         if some.length == 0:
             warnings.warn(
-                f"this iteration yields no batch: it is what epoch {some.epoch} has left for a rank "
-                f"after the state that was loaded, and the next yields epoch {some.epoch + 1}. A loop that "
-                f"counts epochs from there on needs set_epoch({some.epoch + 1}) after loading",
-                stacklevel=3,
+                f"this iteration yields no batch: it is what the loaded state has left of epoch "
+                f"{epoch}, and the next one yields epoch {epoch + 1}. A loop that counts epochs "
+                f"from there on needs set_epoch({epoch + 1}) after loading",
+                stacklevel=4,
             )
-        if lost > self.n_batches % self.world_size:
-            end = self.n_batches
+        if lost > end % self.world_size:
             warnings.warn(
-                f"no rank gets batches {end - lost} to {end - 1} of epoch {some.epoch}: it goes on at batch {some.first}, and {self.world_size} ranks share "
-                f"out the other {end - some.first} evenly. Resume on a number of ranks that "
-                f"divides {end - some.first} to train on all",
-                stacklevel=3,
+                f"no rank gets batches {end - lost} to {end - 1} of epoch {epoch}: it goes on at "
+                f"batch {some.first}, and {self.world_size} ranks cannot share out the other "
+                f"{left} evenly. Resume on a number of ranks that divides {left} to train on all",
+                stacklevel=4,
             )
-        return some
 
     def _hand(self, some: Pass) -> None:
         some.handed += 1
