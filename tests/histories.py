@@ -339,6 +339,7 @@ class Histories(RuleBasedStateMachine):
     def batches(self, sampler, epoch, b, n):
         timeline = sampler.model.timeline
         g = epoch * timeline.n_batches + b
+        epoch = g // timeline.n_batches
         if epoch < timeline.oldest:
             assert self.refused(lambda: sampler.real.batches(g, n), f"{timeline.oldest}")
         else:
@@ -395,14 +396,15 @@ class Histories(RuleBasedStateMachine):
             thread.start()
         try:
             places, built = [before.state()], [self.built(before)]
-            for _ in range(n):
-                Curve.asked.clear()
-                if walk.over:
-                    break
-                found = self.next_among_threads(walk)
+            for _ in range(n if not walk.over else 0):
+                if walk.model is None:
+                    walk.model = model.begin()
+                    places.append(model.state())
+                self.next_among_threads(walk)
                 places.append(model.state())
                 built.append(self.built(model))
-                del found
+                if walk.over:
+                    break
         finally:
             for thread in threads:
                 thread.join()
@@ -421,15 +423,12 @@ class Histories(RuleBasedStateMachine):
         self.looked_at(walk.of)
 
     def next_among_threads(self, walk):
-        if walk.model is None:
-            walk.model = walk.of.model.begin()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = next(walk.real, None)
         expected = walk.of.model.hand(walk.model)
         assert (None if found is None else as_lists(found)) == expected
         walk.over = expected is None
-        return found
 
 
 class Asking(threading.Thread):
@@ -459,6 +458,7 @@ def quiet() -> settings:
         deadline=None,
         database=None,
         stateful_step_count=40,
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
 

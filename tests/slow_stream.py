@@ -127,7 +127,7 @@ class Timeline:
         Where batches depend on no past, a curve's mix of the epoch before is not looked at.
         """
         alone = self.kind == "counter" and self.curve and epoch >= self.since
-        return epoch if alone else self.until(epoch)[-1][0]
+        return epoch if alone else max(self.oldest, self.until(epoch)[-1][0])
 
     def changed(self, epoch: int, weights: Weights, curve: Curve | None = None) -> Timeline:
         """With these from an epoch on; what was to begin there or later is dropped."""
