@@ -60,12 +60,13 @@ class StreamBatchSampler(BatchSampler):
         self.rank, self.world_size = 0, 1
         share = None if shard is None else distributed.rank_and_size(shard)
         share = trainers.agreed_share(share, sampler)
+        self.share_was_said = share is not None and not isinstance(shard, str)
         if share is not None:
             self._take_share(*share)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
         trainers.refuse_rebuilding(args, kwargs)
-        trainers.retire_the_one_made_anew(cls, depth=1)
+        trainers.retire_the_one_made_anew(cls, args, kwargs)
         return super().__new__(cls)
 
     @property
@@ -121,6 +122,7 @@ class StreamBatchSampler(BatchSampler):
         other = copy.copy(self)
         other._history = self._history.copy()
         other._place = self._place.at(self._place.epoch, self._place.batch)
+        other.share_was_said = not isinstance(where, str)
         other._take_share(*distributed.rank_and_size(where))
         return other
 
@@ -167,6 +169,7 @@ class StreamBatchSampler(BatchSampler):
         Raises  ValueError: it is of another format or another sampler, by name of what differs.
         """
         epoch, batch, segments = state.checked(state_dict, self._facts())
+        epoch, batch = trainers.place_of_nodes(epoch, batch, self.n_batches)
         self._history = self._history.unpacked(segments, self._segment)
         self._place = self._place.at(epoch, batch)
 
@@ -183,7 +186,7 @@ class StreamBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         place = self._place
-        trainers.refuse_to_go_astray(self.world_size, place.epoch, place.batch, depth=1)
+        trainers.refuse_to_go_astray(self, place.epoch, place.batch)
         walk = self._begin()
         for window in self._windows(walk, LIST_WINDOW_BYTES):
             for row in window.cpu().numpy():
@@ -197,6 +200,7 @@ class StreamBatchSampler(BatchSampler):
         Batches are built in windows; the current one and the next take at most window_bytes. Only
         the first window of each length waits for a copy, of a fixed plan's small table.
         """
+        trainers.warn_of_batches_alike(self)
         walk = self._begin()
         for window in self._windows(walk, self.window_bytes // 2):
             for row in window:
