@@ -169,7 +169,7 @@ class StreamBatchSampler(BatchSampler):
         Raises  ValueError: it is of another format or another sampler, by name of what differs.
         """
         epoch, batch, segments = state.checked(state_dict, self._facts())
-        epoch, batch = trainers.place_of_nodes(epoch, batch, self.n_batches)
+        epoch, batch = trainers.place_of_nodes(epoch, batch, self.n_batches, self.world_size)
         self._history = self._history.unpacked(segments, self._segment)
         self._place = self._place.at(epoch, batch)
 

@@ -23,6 +23,8 @@ FABRIC = "lightning.fabric", "lightning_fabric"
 TRAINER = "lightning.pytorch", "pytorch_lightning"
 LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful_dataloader"
 GROUPING = "torch.utils.data.sampler", "torchdata.stateful_dataloader.sampler"
+BATCHER = "torchdata.nodes.batch"
+NODES_BETWEEN = NODES, "torchdata.nodes.base_node"
 SHARING = (*(f"{package}.utilities.distributed" for package in FABRIC), "ignite.distributed.auto")
 
 
@@ -127,19 +129,24 @@ def agreed_share(share: tuple[int, int] | None, sampler: Any) -> tuple[int, int]
     return told
 
 
-def place_of_nodes(epoch: int, batch: int, n_batches: int) -> tuple[int, int]:
-    """The place to load, (epoch, batch), where torchdata.nodes.SamplerWrapper may be what loads.
+def place_of_nodes(epoch: int, batch: int, n_batches: int, world_size: int) -> tuple[int, int]:
+    """The place to load, (epoch, batch), where it may be torchdata.nodes that loads.
 
-    It counts epochs by itself, one more each time it is iterated anew, and a state taken behind an
-    epoch holds the count of that epoch. Behind its last batch the next iteration is empty, as that
-    of any sampler loaded there, so that the wrapper counts on before it iterates the next epoch.
+    Its SamplerWrapper counts epochs by itself, one more each time it is iterated anew, and a state
+    taken behind an epoch's last batch holds the count of that epoch: it is made to count on. An
+    iteration of no batches is left out, since Loader goes on after one with a state of that moment.
     """
     asks = frames.asking()
-    if frames.module(asks) == NODES and batch == 0:
-        counted = frames.number(frames.held(asks, "self"), "epoch")
-        if counted == epoch - 1:
-            return counted, n_batches
-    return epoch, batch
+    if frames.module(asks) != NODES:
+        return epoch, batch
+    wrapper = frames.held(asks, "self")
+    counted = frames.number(wrapper, "epoch")
+    if batch + world_size > n_batches:
+        epoch, batch = epoch + 1, 0
+    if counted is None or (epoch, batch) != (counted + 1, 0):
+        return epoch, batch
+    wrapper.epoch = wrapper.epoch_updater(counted)
+    return wrapper.epoch, 0
 
 
 def refuse_to_go_astray(sampler: Any, epoch: int, batch: int) -> None:
@@ -149,6 +156,8 @@ def refuse_to_go_astray(sampler: Any, epoch: int, batch: int) -> None:
     module = frames.module(asks)
     if frames.module(frames.behind(asks, SHARING)) in GROUPING:
         _refuse_single_indices()
+    elif module == NODES:
+        _refuse_batches_of_batches(frames.behind(asks, NODES_BETWEEN))
     elif module == ACCELERATE:  # which shards every batch sampler that it prepares
         _refuse_sharing_out_twice(sampler.world_size, frames.held(asks, "self"))
         _refuse_lost_epoch(epoch, asks)
@@ -159,6 +168,16 @@ def refuse_to_go_astray(sampler: Any, epoch: int, batch: int) -> None:
         _refuse_skipping_iterations(sampler, epoch, batch, loop)
         if frames.module(loop) != ACCELERATE:  # whose dispatcher asks in one process alone
             warn_of_batches_alike(sampler)
+
+
+def _refuse_batches_of_batches(node: FrameType | None) -> None:
+    """torchdata.nodes.Batcher straight over the node of this sampler; behind a Mapper it is meant
+    to put data together."""
+    if frames.module(node) == BATCHER and type(frames.held(node, "self")).__name__ == "Batcher":
+        raise TypeError(
+            "this sampler gives whole batches, and torchdata.nodes.Batcher puts batch_size of them "
+            "into each of its own; leave out Batcher"
+        )
 
 
 _told: weakref.WeakSet[Any] = weakref.WeakSet()  # samplers that were warned of
