@@ -230,7 +230,9 @@ class Histories(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------- moving
 
-    @rule(sampler=samplers, epoch=st.one_of(st.integers(0, LAST), st.sampled_from(["next", "begun"])))
+    @rule(
+        sampler=samplers, epoch=st.one_of(st.integers(0, LAST), st.sampled_from(["next", "begun"]))
+    )
     def set_epoch(self, sampler, epoch):
         model = sampler.model
         if epoch == "begun":
@@ -335,7 +337,9 @@ class Histories(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------- asking
 
-    @rule(sampler=samplers, epoch=st.integers(0, LAST + 2), b=st.integers(0, 5), n=st.integers(1, 9))
+    @rule(
+        sampler=samplers, epoch=st.integers(0, LAST + 2), b=st.integers(0, 5), n=st.integers(1, 9)
+    )
     def batches(self, sampler, epoch, b, n):
         timeline = sampler.model.timeline
         g = epoch * timeline.n_batches + b
