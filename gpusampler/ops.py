@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.library import define, impl, register_fake
 
-from gpusampler import random_bits
+from gpusampler import forks, random_bits
 
 define(
     "gpusampler::draw_fixed",
@@ -137,7 +137,8 @@ def _(
     out, members, rows, rank_row, key_ends, n_keys, smallest, largest, grid_a, grid_b, seed, g0,
     stride,
 ):  # fmt: skip
-    from gpusampler import cpu
+    with forks.importing:
+        from gpusampler import cpu
 
     cpu.draw_fixed(
         out.numpy(), _array(members), rows.numpy(), (grid_a, grid_b), seed % (1 << 64), g0,
@@ -161,7 +162,8 @@ def _(
 
 @impl("gpusampler::draw_random", "CPU")
 def _(out, members, rows, cuts, guide, classes, steps, seed, g0, stride):
-    from gpusampler import cpu
+    with forks.importing:
+        from gpusampler import cpu
 
     cpu.draw_random(
         out.numpy(), _array(members), rows.numpy(), cuts.numpy().view(np.uint64), guide.numpy(),
@@ -194,7 +196,8 @@ def _(out, members, rows, cuts, guide, classes, steps, seed, g0, stride):
 
 @impl("gpusampler::draw_stratified", "CPU")
 def _(out, members, rows, base_rows, rank_row, *rest):
-    from gpusampler import cpu_stratified
+    with forks.importing:
+        from gpusampler import cpu_stratified
 
     tables = tuple(table.numpy() for table in (rows, base_rows, *rest[:5]))
     tree, rounds, (*grid, seed, tie_key, g0, stride, first, segment) = rest[5], rest[6], rest[11:]
@@ -226,7 +229,8 @@ def _(*_given):
 
 @impl("gpusampler::draw_pk", "CPU")
 def _(out, members, rows, rotations, per_class, copies, spans, grid_a, grid_b, seed, *batches):
-    from gpusampler import cpu_pk
+    with forks.importing:
+        from gpusampler import cpu_pk
 
     cpu_pk.draw_pk(
         out.numpy(), _array(members), rows.numpy(), rotations.numpy(), per_class, (grid_a, grid_b),

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpusampler"
 LAYERS = [
     {
+        "cache",
+        "forks",
         "random_bits",
         "checks",
         "parallel",
@@ -21,7 +23,8 @@ LAYERS = [
         "multilabel",
         "frames",
     },
-    {"counting_sort", "distributed", "position", "segments"},
+    {"compiling", "distributed", "position", "segments"},
+    {"counting_sort"},
     {"class_index", "trainers"},
     {"weights"},
     {"plan"},
@@ -43,6 +46,7 @@ LAYERS = [
     {"sampler", "sampler_pk"},
     {"sampler_stratified"},
     {"factory"},
+    {"warming"},
     {"__init__"},
     {"demo"},
     {"cli"},
