@@ -52,18 +52,19 @@ class FixedSegment(Segment):
     """Batches of the same class counts."""
 
     def __init__(
-        self, counts: np.ndarray, index: ClassIndex, seed: int,
+        self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
         number: int, first: int, start: np.ndarray,
     ):  # fmt: skip
         super().__init__(number, first, start)
         self.index, self.seed = index, seed
+        counts = plan.fixed_counts(mix, batch_size)
         self._plan = plan.fixed_plan(counts, index.host_sizes, index.host_offsets)
         drawn = self._plan.rows[:, plan.CLASS]
         # the kernels add g * count, of which first * count were not drawn
         self._plan.rows[:, plan.START] = start[drawn] - first * counts[drawn]
         self._rows = torch.from_numpy(self._plan.rows).to(index.device)
         self._rank_row = torch.from_numpy(self._plan.rank_row).to(index.device)
-        self._grid = plan.grid_or_none(int(counts.sum()))
+        self._grid = plan.grid_or_none(batch_size)
         self._key_ends = KeyEnds(self._plan.key_ends, index.device)
 
     def mean_counts(self) -> np.ndarray:
@@ -71,9 +72,6 @@ class FixedSegment(Segment):
 
     def draws(self, n: int) -> np.ndarray:
         return self._plan.counts * n
-
-    def identity(self) -> bytes:
-        return self._plan.counts.astype("<i8").tobytes()
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         ops.draw_fixed(
@@ -111,10 +109,6 @@ class RandomSegment(Segment):
 
     def draws(self, n: int) -> np.ndarray:
         return np.zeros(self.index.num_classes, np.int64)
-
-    def identity(self) -> bytes:
-        classes = self._plan.rows[:, plan.CLASS].astype("<i8").tobytes()
-        return classes + self._plan.cuts.astype("<u8").tobytes()
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         if self.counter:

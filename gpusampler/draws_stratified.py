@@ -13,7 +13,7 @@ from torch import Tensor
 from gpusampler import ops, plan, random_bits, weights
 from gpusampler.class_index import ClassIndex
 from gpusampler.draws import KeyEnds
-from gpusampler.plan_stratified import BASE, stratified_plan
+from gpusampler.plan_stratified import stratified_plan
 from gpusampler.segments import Segment
 
 
@@ -47,12 +47,6 @@ class StratifiedSegment(Segment):
 
     def draws(self, n: int) -> np.ndarray:
         return self._plan.draws_before(self.seed, self.number, n)
-
-    def identity(self) -> bytes:
-        p = self._plan
-        rounds = np.array([p.round_batches, p.round_draws])
-        told = p.rows[:, BASE], p.leaf_class, p.links, p.shares, rounds
-        return b"".join(np.ascontiguousarray(x, f"<i{x.itemsize}").tobytes() for x in told)
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         p = self._plan

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from gpusampler import checks, ops, plan, plan_pk, random_bits
+from gpusampler.batches import Fixed
 from gpusampler.class_index import ClassIndex
-from gpusampler.segments import Change, Segment
+from gpusampler.history import Mark
+from gpusampler.segments import Segment
 from gpusampler.stream import StreamBatchSampler
 
 
@@ -40,9 +42,6 @@ class PKSegment(Segment):
 
     def draws(self, n: int) -> np.ndarray:
         return np.zeros(self.index.num_classes, np.int64)
-
-    def identity(self) -> bytes:
-        return f"{self._plan.classes_per_batch} x {self._plan.members_per_class}".encode()
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         p = self._plan
@@ -74,6 +73,8 @@ class PKBatchSampler(StreamBatchSampler):
     """
 
     kind = "pk"
+    classes_per_batch = Fixed("make another sampler with it")
+    members_per_class = Fixed("make another sampler with it")
 
     def __init__(
         self,
@@ -86,11 +87,14 @@ class PKBatchSampler(StreamBatchSampler):
         seed: int = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
+        unbroken: bool = False,
         sampler: Any = None,
     ):
         most = checks.MAX_BATCH_SIZE
-        self.classes_per_batch = checks.integer("classes_per_batch", classes_per_batch, 1, most)
-        self.members_per_class = checks.integer("members_per_class", members_per_class, 1, most)
+        vars(self).update(
+            classes_per_batch=checks.integer("classes_per_batch", classes_per_batch, 1, most),
+            members_per_class=checks.integer("members_per_class", members_per_class, 1, most),
+        )
         size = self.classes_per_batch * self.members_per_class
         if size > most:
             raise ValueError(
@@ -99,7 +103,7 @@ class PKBatchSampler(StreamBatchSampler):
             )
         super().__init__(
             class_idxs, size, n_batches, device=device, seed=seed, window_bytes=window_bytes,
-            shard=shard, sampler=sampler,
+            shard=shard, sampler=sampler, unbroken=unbroken,
         )  # fmt: skip
         filled = int(np.count_nonzero(self.index.host_sizes))
         if self.classes_per_batch > filled:
@@ -107,10 +111,13 @@ class PKBatchSampler(StreamBatchSampler):
                 f"classes_per_batch must be at most the {filled} classes that have members, not "
                 f"{self.classes_per_batch}; a batch has no class twice, so lower it"
             )
-        self._history.begin(0, None, self._segment)
+        self._begin_with(None)
 
-    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
+    def _identity(self, mark: Mark) -> bytes:
+        return f"{self.classes_per_batch} x {self.members_per_class}".encode()
+
+    def _segment(self, mark: Mark) -> Segment:
         return PKSegment(
-            self.classes_per_batch, self.members_per_class, self.index, self.seed, number, first,
-            start,
+            self.classes_per_batch, self.members_per_class, self.index, self.seed, mark.number,
+            mark.epoch * self.n_batches, mark.start,
         )  # fmt: skip

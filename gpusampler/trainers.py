@@ -74,7 +74,7 @@ def retire_the_one_made_anew(cls: type, args: tuple[Any, ...], kwargs: dict[str,
     if _is_of(FABRIC, "utilities.data", asks):
         first = frames.held(asks, "orig_object")
         if isinstance(first, cls):
-            vars(first)["_place"] = MadeAnew()
+            vars(first)["_position"] = MadeAnew()
 
 
 class Epochs:
