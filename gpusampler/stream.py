@@ -161,21 +161,22 @@ class StreamBatchSampler(Batches, BatchSampler):
         vars(self).update(state)
         self._begins = threading.Lock()
 
-    def check_agreement(self, group: Any = None) -> None:
+    def check_agreement(self, group: Any = None, share: str = "distinct") -> None:
         """Raise on every rank, naming those that differ, unless all hold the same stream.
 
-        group   the data-parallel process group; None: the default one. All its ranks must call.
+        group   the ranks to compare, which all must call: a process group or a DeviceMesh of one
+                dimension, as mesh["dp"]; None: the default group.
+        share   "distinct": sharded, no two ranks take the same share; "same": all take the same,
+                as tensor-parallel peers must: check_agreement(mesh["tp"], share="same").
         Compared are class index, class mix and its changes, kind, seed, batch_size, n_batches,
-        epoch, batch and world size; sharded, no two ranks may have the same rank.
-        One all_reduce of 8 bytes for each of these and rank.
+        epoch, batch and world size. One all_reduce of 8 bytes for each of these and rank.
         """
-        own = self.state_dict()
         facts = {
-            name: int(fingerprint.of_bytes(repr(value).encode()), 16) for name, value in own.items()
+            name: int(fingerprint.of_bytes(repr(value).encode()), 16)
+            for name, value in self.state_dict().items()
         }
-        facts["world size"] = self.world_size
-        place = self.rank if self.world_size > 1 else None
-        distributed.check_same(facts, place, group, self.device)
+        own = self.rank, self.world_size
+        distributed.check_same(facts, own, share, group, self.device)
 
     def state_dict(self, done: int | None = None) -> dict[str, Any]:
         """The place in the stream, as plain ints and strings; the same on every rank.

@@ -25,7 +25,11 @@ LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful
 GROUPING = "torch.utils.data.sampler", "torchdata.stateful_dataloader.sampler"
 BATCHER = "torchdata.nodes.batch"
 NODES_BETWEEN = NODES, "torchdata.nodes.base_node"
-SHARING = (*(f"{package}.utilities.distributed" for package in FABRIC), "ignite.distributed.auto")
+SHARING = (
+    *(f"{package}.utilities.distributed" for package in FABRIC),
+    "ignite.distributed.auto",
+    ACCELERATE,
+)
 
 
 def refuse_rebuilding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
