@@ -18,8 +18,10 @@ def row_sizes(smallest: int, largest: int) -> int:
     return permutation.MIXED.value if smallest < 32 else permutation.GRID.value
 
 
-def slot_sizes(n: int, a: int, b: int) -> int:
+def slot_sizes(n: int, a: int, b: int, in_order: bool = False) -> int:
     """The SIZES of permute() for slots [0, n)."""
+    if in_order:
+        return permutation.IN_ORDER.value
     if n < 32:
         return permutation.FEW.value
     return permutation.FULL_GRID.value if a * b == n else permutation.GRID.value

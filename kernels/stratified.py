@@ -155,6 +155,33 @@ def draw_base(
     )  # fmt: skip
 
 
+@triton.jit
+def drawn_extra(
+    rows_ptr, start_ptr, leaf_class_ptr, shares_ptr, links_ptr, t, k, root, height, key_0, key_1,
+    seed, r0, stride, round_batches, round_draws, order, leaves, order_a, order_b, order_inverse,
+    mask, ROUNDS: tl.constexpr, ORDER_SIZES: tl.constexpr,
+):  # fmt: skip
+    """The class of extra k of batch r0 + t * stride of the plan, and which of its draws it is."""
+    r = r0 + t.to(tl.int64) * stride
+    number = r // round_batches if ROUNDS else r * 0
+    leaf, extras = leaf_of(
+        (r - number * round_batches).to(tl.uint64), k, root, height, shares_ptr, links_ptr,
+        key_0, key_1, mask,
+    )  # fmt: skip
+    ordinal = extras.to(tl.int64)
+    if ROUNDS:
+        k0, k1, _, _ = words(seed, number, k * 0, k * 0 + order.to(tl.uint32))
+        leaf = permute(
+            leaf.to(tl.uint32), k * 0 + leaves, order_a, order_b, order_inverse, k0, k1, mask,
+            ORDER_SIZES,
+        )  # fmt: skip
+        ordinal += number * round_draws
+    label = tl.load(leaf_class_ptr + leaf.to(tl.int64), mask=mask, other=0).to(tl.int64)
+    base = load_u32(rows_ptr + label * 8 + 5, mask, 0)
+    ordinal += tl.load(start_ptr + label, mask=mask, other=0) + (r + 1) * base.to(tl.int64)
+    return label, ordinal
+
+
 @triton.jit(
     do_not_specialize=[
         "n_lanes", "root", "height", "key_0", "key_1", "seed", "r0", "stride", "slot_keys",
@@ -176,30 +203,19 @@ def draw_extra(
     lane = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.uint32)  # [BLOCK]
     mask = lane < n_lanes.to(tl.uint32)
     t, k = divide(lane, ranks.to(tl.uint32), ranks_inverse.to(tl.uint32))
-    r = r0 + t.to(tl.int64) * stride
-    number = r // round_batches if ROUNDS else r * 0
-    leaf, extras = leaf_of(
-        (r - number * round_batches).to(tl.uint64), k, root, height, shares_ptr, links_ptr,
-        key_0.to(tl.uint32), key_1.to(tl.uint32), mask,
+    label, ordinal = drawn_extra(
+        rows_ptr, start_ptr, leaf_class_ptr, shares_ptr, links_ptr, t, k, root, height,
+        key_0.to(tl.uint32), key_1.to(tl.uint32), seed, r0, stride, round_batches, round_draws,
+        order, leaves.to(tl.uint32), order_a.to(tl.uint32), order_b.to(tl.uint32),
+        order_inverse.to(tl.uint32), mask, ROUNDS, ORDER_SIZES,
     )  # fmt: skip
-    ordinal = extras.to(tl.int64)
-    if ROUNDS:
-        k0, k1, _, _ = words(seed, number, k * 0, k * 0 + order.to(tl.uint32))
-        n = k * 0 + leaves.to(tl.uint32)
-        leaf = permute(
-            leaf.to(tl.uint32), n, order_a.to(tl.uint32), order_b.to(tl.uint32),
-            order_inverse.to(tl.uint32), k0, k1, mask, ORDER_SIZES,
-        )  # fmt: skip
-        ordinal += number * round_draws
-    label = tl.load(leaf_class_ptr + leaf.to(tl.int64), mask=mask, other=0).to(tl.int64)
     row_ptr = rows_ptr + label * 8
     n, a, side = (
         load_u32(row_ptr, mask, 1),
         load_u32(row_ptr + 1, mask, 1),
         load_u32(row_ptr + 2, mask, 1),
     )
-    side_inverse, base = load_u32(row_ptr + 3, mask, 0), load_u32(row_ptr + 5, mask, 0)
-    ordinal += tl.load(start_ptr + label, mask=mask, other=0) + (r + 1) * base.to(tl.int64)
+    side_inverse = load_u32(row_ptr + 3, mask, 0)
     cycle = ordinal // n.to(tl.int64)
     i = (ordinal - cycle * n.to(tl.int64)).to(tl.uint32)
     k0, k1, _, _ = words(seed, cycle, label, label * 0 + MEMBER)

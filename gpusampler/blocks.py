@@ -1,0 +1,66 @@
+"""Blocks: how a class is gone through where no batch may have a member twice.
+
+Takes class sizes, and the draws of each class in a batch: as many in each, or one more in some.
+Gives one row a class: the blocks of a pass, and their grids. Knows nothing of weights or batches.
+
+A pass over a class of n visits blocks of at most L places one after another, each block in a keyed
+order of its own; places are scattered over the members by one keyed order that stays. So a member
+comes again after more than n - L draws. Of m draws in a row each member then has m / n, rounded
+down or up, where L is as below; in a class of n >= m that is none twice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpusampler.plan import grid_or_none
+
+# Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
+# LENGTH places but the last, which has LAST. Sides are 1 x 1 where there are few places.
+LENGTH, GRID_A, GRID_B, BLOCKS, LAST, LAST_A, LAST_B = range(7)
+
+
+def block_lengths(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """The longest blocks, [A] int64, for classes of these sizes >= 1.
+
+    draws  [A] int64: of the class in a batch
+    more   [A] bool: some batches have one draw more. Where none has, and a pass begins with a
+           batch, batches begin at whole multiples of gcd(n, draws) only, and so do blocks.
+
+    >>> sizes, draws = np.array([10, 10, 10, 1000, 3]), np.array([8, 8, 5, 7, 8])
+    >>> block_lengths(sizes, draws, np.array([False, True, False, True, False])).tolist()
+    [4, 2, 10, 993, 2]
+    """
+    unit = np.where(more, 1, np.gcd(sizes, draws))
+    units, most = sizes // unit, (draws + more) // unit
+    lengths = np.minimum(_in_units(units, most), _in_units(units, np.where(more, draws, most)))
+    return unit * np.minimum(lengths, units)
+
+
+def _in_units(n: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Of m draws in a row none has a member more often than m / n rounded up, where L is at most
+    n - rest + 1, as a member may come L - 1 draws early; and none more rarely than that rounded
+    down, where L is at most rest + 1, as it may come L - 1 draws late."""
+    rest = m % n
+    many = np.where(rest > 0, np.minimum(n - rest + 1, rest + 1), 1)
+    return np.where(m < n, n - m + 1, many)
+
+
+def block_table(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """[A, 8] int32, the words of a table of blocks; see block_lengths()."""
+    lengths = block_lengths(sizes, draws, more)
+    table = np.ones((len(sizes), 8), np.int64)
+    table[:, LENGTH] = lengths
+    table[:, BLOCKS] = -(-sizes // lengths)
+    table[:, LAST] = sizes - (table[:, BLOCKS] - 1) * lengths
+    for size, grid in ((LENGTH, GRID_A), (LAST, LAST_A)):
+        distinct, which = np.unique(table[:, size], return_inverse=True)
+        grids = np.array([grid_or_none(n) for n in distinct.tolist()]).reshape(-1, 2)
+        table[:, grid : grid + 2] = np.maximum(grids, 1)[which]
+    return table.astype(np.uint32).view(np.int32)
+
+
+def passes_begun(start: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Draws of each class before a mix, [C] int64, rounded up to whole passes: where the mix is
+    another, so are the blocks, and members that came last must not come first."""
+    return -(-start // np.maximum(sizes, 1)) * sizes
