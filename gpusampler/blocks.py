@@ -3,10 +3,15 @@
 Takes class sizes, and the draws of each class in a batch: as many in each, or one more in some.
 Gives one row a class: the blocks of a pass, and their grids. Knows nothing of weights or batches.
 
-A pass over a class of n visits blocks of at most L places one after another, each block in a keyed
-order of its own; places are scattered over the members by one keyed order that stays. So a member
-comes again after more than n - L draws. Of m draws in a row each member then has m / n, rounded
-down or up, where L is as below; in a class of n >= m that is none twice.
+A pass over a class of n visits blocks of places one after another, each block in a keyed order of
+its own; places are scattered over the members by one keyed order that stays. Where blocks have at
+most L places, as below, and stay, of m draws in a row each member has m / n, rounded down or up: in
+a class of n >= m none twice.
+
+Where L is nearly n, the same n - L = few members would come last in each pass, and together. So
+these change: a pass has blocks of n - 2 few, few and few, and all blocks move on by `few` places
+from pass to pass. Those that are last in a pass are next to last in the next one, and then among
+the others: a member never comes earlier by more than it may.
 """
 
 from __future__ import annotations
@@ -16,8 +21,10 @@ import numpy as np
 from gpusampler.plan import grid_or_none
 
 # Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
-# LENGTH places but the last, which has LAST. Sides are 1 x 1 where there are few places.
-LENGTH, GRID_A, GRID_B, BLOCKS, LAST, LAST_A, LAST_B = range(7)
+# LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the
+# first. Sides are 1 x 1 where there are few places.
+LENGTH, GRID_A, GRID_B, BLOCKS, LAST, LAST_A, LAST_B, SHIFT = range(8)
+MOVE_FROM = 4  # a class of so many times `few`
 
 
 def block_lengths(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:
@@ -49,10 +56,13 @@ def _in_units(n: np.ndarray, m: np.ndarray) -> np.ndarray:
 def block_table(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:
     """[A, 8] int32, the words of a table of blocks; see block_lengths()."""
     lengths = block_lengths(sizes, draws, more)
+    few = sizes - lengths
+    moves = (few > 0) & (MOVE_FROM * few <= sizes) & (draws + more <= sizes)
     table = np.ones((len(sizes), 8), np.int64)
-    table[:, LENGTH] = lengths
-    table[:, BLOCKS] = -(-sizes // lengths)
-    table[:, LAST] = sizes - (table[:, BLOCKS] - 1) * lengths
+    table[:, LENGTH] = lengths - few * moves
+    table[:, BLOCKS] = np.where(moves, 2, -(-sizes // lengths))
+    table[:, LAST] = np.where(moves, few, sizes - (table[:, BLOCKS] - 1) * lengths)
+    table[:, SHIFT] = few * moves
     for size, grid in ((LENGTH, GRID_A), (LAST, LAST_A)):
         distinct, which = np.unique(table[:, size], return_inverse=True)
         grids = np.array([grid_or_none(n) for n in distinct.tolist()]).reshape(-1, 2)

@@ -6,7 +6,7 @@
     draw_extra    one lane per (batch, rank) of extras
 
 in    the tables of FixedPlan or StratifiedPlan; blocks, one row a row of these, [., 8] i32: length,
-      sides a and b, number of them; length and sides of the last (gpusampler/blocks.py)
+      sides a and b, number of them; length and sides of the last; shift (gpusampler/blocks.py)
 out   indices [n, B] i64, every element written once; no atomics, so any grid agrees
 keys  Philox4x32-10: a block's carries its number, the scattering of a class's places has one
 twin  gpusampler/cpu_unique.py, equal bit for bit
@@ -43,13 +43,19 @@ def place_of(
     length, number = load_u32(blocks_ptr, mask, 1), load_u32(blocks_ptr + 3, mask, 1)
     block = i // length
     begin = block * length
-    at_ptr = blocks_ptr + tl.where(block == number - 1, 4, 0)
+    last = block == number - 1
+    at_ptr = blocks_ptr + tl.where(last, 4, 0)
     size, side = load_u32(at_ptr, mask, 1), load_u32(at_ptr + 2, mask, 1)
+    second = last & (i - begin >= size)  # of the two behind the first
+    block, begin = block + second.to(tl.uint32), begin + tl.where(second, size, 0)
     k0, k1, _, _ = words(seed, cycle, label, block << 8 | MEMBER)
     i = begin + permute(
         i - begin, size, load_u32(at_ptr + 1, mask, 1), side, 0xFFFFFFFF // side, k0, k1, mask,
         BLOCK_SIZES,
     )  # fmt: skip
+    shift = (cycle + 1) * load_u32(blocks_ptr + 7, mask, 0).to(tl.int64) % n.to(tl.int64)
+    i += shift.to(tl.uint32)
+    i = tl.minimum(i, i - n)  # mod n: i - n wraps high where i < n
     parted = mask & (number > 1)
     k0, k1, _, _ = words(seed, cycle * 0, label, label * 0 + SCATTER)
     scattered = permute(i, n, a, b, 0xFFFFFFFF // b, k0, k1, parted, SIZES)

@@ -298,18 +298,18 @@ def count_bound(weights: Sequence[int], batch_size: int) -> list[Fraction]:
     return bounds
 
 
-def _unique_lengths(
+def _unique_blocks(
     weights: Sequence[int], batch_size: int, members_by_class: Members
-) -> list[int | None]:
-    """The block length of each class, as unique=True has it; None where it is not drawn."""
-    lengths: list[int | None] = []
+) -> list[slow.Blocks | None]:
+    """The blocks of each class, as unique=True has them; None where it is not drawn."""
+    found: list[slow.Blocks | None] = []
     for members, base, rest in zip(members_by_class, *quotas(weights, batch_size), strict=True):
         n = len(members)
         if rest:
-            lengths.append(slow.block_length(n, (base, base + 1)))
+            found.append(slow.unique_blocks(n, (base, base + 1)))
         else:
-            lengths.append(slow.block_length(n, (base,), gcd(n, base)) if base else None)
-    return lengths
+            found.append(slow.unique_blocks(n, (base,), gcd(n, base)) if base else None)
+    return found
 
 
 def stratified_batch(
@@ -329,14 +329,14 @@ def stratified_batch(
     first is the global number of the segment's first batch, and start[c] the number of draws of
     class c before it. A class goes through all its members, in a fresh order each time.
     """
-    lengths: list[int | None] = [None] * len(members_by_class)
+    blocks: list[slow.Blocks | None] = [None] * len(members_by_class)
     if unique:
-        lengths = _unique_lengths(weights, batch_size, members_by_class)
+        blocks = _unique_blocks(weights, batch_size, members_by_class)
     ranked = []
     for c, q in stratified_draws(weights, batch_size, seed, g - first, segment):
         members = members_by_class[c]
         q += start[c] if start else 0
-        ranked.append((c, members[slow.place_of(q, len(members), lengths[c], seed, c)]))
+        ranked.append((c, members[slow.place_of(q, len(members), blocks[c], seed, c)]))
     return slow.arranged(ranked, seed, g, order)
 
 

@@ -158,6 +158,9 @@ def fixed_counts(weights: Sequence[int], batch_size: int) -> list[int]:
     return counts
 
 
+Blocks = tuple[tuple[int, ...], int]  # sizes, and by how much a pass moves on
+
+
 @lru_cache(maxsize=2**12)
 def block_length(n: int, draws: tuple[int, ...], unit: int = 1) -> int:
     """The longest blocks by which a class of n may be gone through, pass after pass, if a member
@@ -181,19 +184,35 @@ def block_length(n: int, draws: tuple[int, ...], unit: int = 1) -> int:
     raise AssertionError("a length of one unit always fits")
 
 
-def place_of(q: int, n: int, length: int | None, seed: int, c: int) -> int:
-    """Which of the n members of class c its draw q takes; length is that of unique blocks.
+def unique_blocks(n: int, draws: tuple[int, ...], unit: int = 1) -> Blocks:
+    """The blocks of a pass. Where a pass has only few members more than its longest block, these
+    come last in it, and next to last in the next one; others are last then.
 
-    >>> [place_of(q, 4, 3, 0, 0) for q in range(8)]
+    >>> unique_blocks(10, (8,)), unique_blocks(10, (3,)), unique_blocks(10, (5,), 5)
+    (((3, 3, 3, 1), 0), ((6, 2, 2), 2), ((10,), 0))
+    """
+    length = block_length(n, draws, unit)
+    few = n - length
+    if 0 < 4 * few <= n and max(draws) <= n:
+        return (n - 2 * few, few, few), few
+    return tuple(min(length, n - begin) for begin in range(0, n, length)), 0
+
+
+def place_of(q: int, n: int, blocks: Blocks | None, seed: int, c: int) -> int:
+    """Which of the n members of class c its draw q takes; blocks are unique ones.
+
+    >>> [place_of(q, 4, ((3, 1), 0), 0, 0) for q in range(8)]
     [0, 1, 3, 2, 1, 0, 3, 2]
     """
     cycle, i = divmod(q, n)
-    if length in (None, n):
+    if blocks is None or len(blocks[0]) == 1:
         return perm(i, n, key(seed, MEMBER, cycle, c))
-    block, i = divmod(i, length)
-    begin = block * length
-    i = begin + perm(i, min(length, n - begin), key(seed, MEMBER | block << 8, cycle, c))
-    return perm(i, n, key(seed, SCATTER, 0, c))
+    sizes, shift = blocks
+    ends = list(accumulate(sizes))
+    block = bisect_right(ends, i)
+    begin = ends[block] - sizes[block]
+    i = begin + perm(i - begin, sizes[block], key(seed, MEMBER | block << 8, cycle, c))
+    return perm((i + (cycle + 1) * shift) % n, n, key(seed, SCATTER, 0, c))
 
 
 def arranged(ranked: Sequence[tuple[int, Any]], seed: int, g: int, order: str) -> list[Any]:
@@ -222,12 +241,12 @@ def fixed_batch(
     """
     ranked = []
     for c, (members, count) in enumerate(zip(members_by_class, counts, strict=True)):
-        n, length = len(members), None
+        n, blocks = len(members), None
         if unique and count:
-            length = block_length(n, (count,), gcd(n, count))
+            blocks = unique_blocks(n, (count,), gcd(n, count))
         for j in range(count):
             q = (start[c] if start else 0) + g * count + j
-            ranked.append((c, members[place_of(q, n, length, seed, c)]))
+            ranked.append((c, members[place_of(q, n, blocks, seed, c)]))
     return arranged(ranked, seed, g, order)
 
 
