@@ -11,6 +11,8 @@ whatever sizes and keys, are then the lanes of vector loops (cpu_pk_lanes).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import uint32
 
@@ -127,36 +129,30 @@ NO_MEMBERS = np.empty(0, np.int64)
 def draw_pk(
     out: np.ndarray,
     members: np.ndarray | None,
-    rows: np.ndarray,
-    rotations: np.ndarray,
-    members_per_class: int,
-    grid: tuple[int, int],
+    given: Any,
     seed: int,
     g0: int,
     stride: int,
-    first: int,
-    segment: int,
 ) -> None:
     """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a pk plan.
 
-    members          [M] int32 | int64, None where the dataset is sorted by class
-    rows, rotations  of PKPlan
-    grid             the permutation grid of [0, B)
-    first, segment   the segment's first batch, and its number
+    members  [M] int32 | int64, None where the dataset is sorted by class
+    given    a Given of a PKPlan
     """
+    plan, first = given.plan, given.first
     n, size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     rows_each = min(max(1, SLAB // size), -(-n // slabs))
     held = NO_MEMBERS if members is None else members
     purposes = (RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA)
-    words = np.array([purpose | segment << 8 for purpose in purposes], dtype=np.uint64)
+    words = np.array([purpose | given.segment << 8 for purpose in purposes], dtype=np.uint64)
 
     def task(begin: int, end: int) -> None:
         g = g0 + begin * stride
         _pk_slab(
-            out[begin:end], held, members is None, rows, rotations, members_per_class, *grid,
-            np.uint64(seed), words, g, g - first, stride,
+            out[begin:end], held, members is None, plan.rows, plan.rotations,
+            plan.members_per_class, *plan.grid, np.uint64(seed), words, g, g - first, stride,
         )  # fmt: skip
 
     parallel.run(task, n, rows_each, threads)

@@ -9,6 +9,8 @@ draw lies is noted, and then batch by batch the slots are permuted and the draws
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import int64, uint64
 
@@ -33,7 +35,7 @@ from gpusampler.cpu_stratified_runs import (
 from gpusampler.cpu_stratified_tree import begin, next_leaf
 from gpusampler.cpu_stratified_tree import make_room as make_tree_room
 from gpusampler.plan_stratified import BASE, SIZE
-from gpusampler.random_bits import RANK_BELOW, SLOT
+from gpusampler.random_bits import CLASS_ORDER, RANK_BELOW, SLOT, tree_key
 
 
 @inlined
@@ -240,33 +242,27 @@ MOST_PLACES = 1 << 21  # batches at once, times levels of the tree: what its roo
 def draw_stratified(
     out: np.ndarray,
     members: np.ndarray | None,
-    tables: tuple[np.ndarray, ...],
-    tree: tuple[int, int],
-    rounds: tuple[int, int, int, tuple[int, int]],
-    grid: tuple[int, int],
+    given: Any,
     seed: int,
-    keys: tuple[int, int],
     g0: int,
     stride: int,
-    first: int,
 ) -> None:
-    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a plan that begins with `first`.
+    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a stratified plan.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
-    tables   rows, base_rows, start, leaf_class, class_leaf, shares, links of StratifiedPlan
-    tree     its root and height
-    rounds   its round_batches and round_draws, the purpose of a round's order, its order_grid
-    grid     the permutation grid of [0, B)
-    keys     words 0 and 1 of the plan's use TREE
+    given    a Given of a StratifiedPlan
     """
+    p, first, purpose = given.plan, given.first, CLASS_ORDER | given.segment << 8
+    tables = (p.rows, p.base_rows, p.start, p.leaf_class, p.class_leaf, p.shares, p.links)
+    tree, order_grid = (p.root, p.height), p.order_grid
+    batches, draws = p.round_batches, p.round_draws
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     most = max(1, min(SLAB // batch_size, MOST_PLACES // (tree[1] + 1)))
     rows_each = min(most, -(-n // slabs))
     held = NO_MEMBERS if members is None else members
-    k0, k1 = np.uint32(keys[0]), np.uint32(keys[1])
-    batches, draws, purpose, order_grid = rounds
+    k0, k1 = (np.uint32(word) for word in tree_key(seed, given.segment))
 
     def task(begin: int, end: int) -> None:
         while begin < end:
@@ -276,7 +272,7 @@ def draw_stratified(
                 turn = (number, number * batches, number * draws, purpose, order_grid)
                 until = min(end, begin - ((r - (number + 1) * batches) // stride))
             _draw_slab(
-                out[begin:until], held, members is None, tables, tree, turn, grid,
+                out[begin:until], held, members is None, tables, tree, turn, p.grid,
                 np.uint64(seed), k0, k1, r + first, r, stride,
             )  # fmt: skip
             begin = until

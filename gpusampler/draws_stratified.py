@@ -7,12 +7,10 @@ Knows nothing of epochs or ranks.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from gpusampler import ops, plan, random_bits, weights
+from gpusampler import given, ops, random_bits, weights
 from gpusampler.class_index import ClassIndex
-from gpusampler.draws import KeyEnds
 from gpusampler.plan_stratified import BASE, stratified_plan
 from gpusampler.segments import Segment
 
@@ -28,15 +26,7 @@ class StratifiedSegment(Segment):
         self.index, self.seed = index, seed
         self._plan = stratified_plan(mix, index.host_sizes, index.host_offsets, batch_size, start)
         self._means = mix.shares() * batch_size
-        self._tie_key = random_bits.words(seed, random_bits.TREE, 0, segment=number)[:2]
-        p = self._plan
-        tables = (
-            p.rows, p.base_rows, p.rank_row, p.start, p.leaf_class, p.class_leaf, p.shares, p.links
-        )  # fmt: skip
-        self._tables = tuple(torch.from_numpy(table).to(index.device) for table in tables)
-        self._rounds = p.round_batches, p.round_draws, *p.order_grid
-        self._grid = plan.grid_or_none(batch_size)
-        self._key_ends = KeyEnds(p.key_ends, index.device)
+        self._given = given.tables_on(index.device, "stratified", self._plan, first, number)
 
     def mean_counts(self) -> np.ndarray:
         return self._means
@@ -55,9 +45,5 @@ class StratifiedSegment(Segment):
         return b"".join(np.ascontiguousarray(x, f"<i{x.itemsize}").tobytes() for x in told)
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
-        p = self._plan
-        ops.draw_stratified(
-            out, self.index.members, self._tables, (p.root, p.height), self._rounds,
-            *self._key_ends((len(out) - 1) * stride + 1), p.smallest, p.largest, *self._grid,
-            random_bits.signed(self.seed), self._tie_key, g0, stride, self.first, self.number,
-        )  # fmt: skip
+        seed = random_bits.signed(self.seed)
+        ops.draw("stratified", out, self.index.members, *self._given, seed, g0, stride)

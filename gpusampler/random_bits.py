@@ -72,6 +72,12 @@ def words(
     return philox((x & U32, x >> 32, y, purpose | segment << 8), (seed & U32, seed >> 32 & U32))
 
 
+@lru_cache(maxsize=64)
+def tree_key(seed: int, segment: int) -> tuple[int, int]:
+    """Words 0 and 1 of a stratified segment's use TREE; seed of 64 bits, with or without a sign."""
+    return words(seed, TREE, 0, segment=segment)[:2]
+
+
 def signed(seed: int) -> int:
     """The 64 bits of a seed as a signed integer, as torch ops and kernels take them."""
     return seed - (1 << 64) if seed >> 63 else seed

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from gpusampler import checks, ops, plan, plan_pk, random_bits
+from gpusampler import checks, given, ops, plan_pk, random_bits
 from gpusampler.class_index import ClassIndex
 from gpusampler.segments import Change, Segment
 from gpusampler.stream import StreamBatchSampler
@@ -29,9 +28,7 @@ class PKSegment(Segment):
         self._plan = plan_pk.pk_plan(
             index.host_sizes, index.host_offsets, classes_per_batch, members_per_class
         )
-        self._rows = torch.from_numpy(self._plan.rows).to(index.device)
-        self._rotations = torch.from_numpy(self._plan.rotations).to(index.device)
-        self._grid = plan.grid_or_none(classes_per_batch * members_per_class)
+        self._given = given.tables_on(index.device, "pk", self._plan, first, number)
 
     def mean_counts(self) -> np.ndarray:
         p, counts = self._plan, np.zeros(self.index.num_classes)
@@ -45,12 +42,8 @@ class PKSegment(Segment):
         return f"{self._plan.classes_per_batch} x {self._plan.members_per_class}".encode()
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
-        p = self._plan
-        ops.draw_pk(
-            out, self.index.members, self._rows, self._rotations, p.members_per_class, p.copies,
-            p.spans, *self._grid, random_bits.signed(self.seed), g0, stride, self.first,
-            self.number,
-        )  # fmt: skip
+        seed = random_bits.signed(self.seed)
+        ops.draw("pk", out, self.index.members, *self._given, seed, g0, stride)
 
 
 class PKBatchSampler(StreamBatchSampler):

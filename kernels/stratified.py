@@ -15,6 +15,9 @@ keys  Philox4x32-10, one purpose word per use; in a plan of rounds every extra's
 twin  gpusampler/cpu_stratified.py, equal bit for bit
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -231,35 +234,28 @@ def draw_extra(
 
 
 def draw_stratified(
-    out: Tensor, members: Tensor | None, tables: tuple[Tensor, ...], tree: tuple[int, int],
-    rounds: tuple[int, int, int, int], key_ends: Tensor, n_keys: int, span: tuple[int, int],
-    grid: tuple[int, int], seed: int, tie_key: tuple[int, int], g0: int, stride: int, first: int,
-    member: int, slot: int, order: int,
+    out: Tensor, members: Tensor | None, tables: Sequence[Tensor], given: Any, purposes: Any,
+    seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a plan that begins with `first`;
-    n * B * stride < 2^31, or n = 1.
-
-    tables          rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links of
-                    StratifiedPlan
-    tree, rounds    its root and height; round_batches, round_draws and order_grid
-    key_ends [A] i64   StratifiedPlan.key_ends((n - 1) * stride + 1), n_keys its last, or 0
-    span            the smallest and largest class size of rows
-    grid            of [0, B);  member, slot, order: the purposes of keys
-    seed            64 bits, as a signed integer;  tie_key: words 0 and 1 of the plan's use TREE
+    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a stratified plan; n * B * stride
+    < 2^31, or n = 1. As launch.draw_fixed().
     """
+    p, first, grid, tree = given.plan, given.first, given.plan.grid, given.plan.tree
+    tie_key, member = purposes.tree_key(seed, given.segment), purposes.MEMBER
     rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links = tables
     n, size = out.shape
+    key_ends, n_keys = given.key_ends((n - 1) * stride + 1, out.device)
     n_rows, ranks, leaves = len(base_rows), len(rank_row), len(leaf_class)
     keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
     window = torch.empty((n_rows, ROW.value), dtype=torch.int32, device=out.device)
     window_keys[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
         window, keys, rows, base_rows, start, class_leaf, shares, links, key_ends, n_rows, *tree,
         n_keys, n, n_rows.bit_length(), *tie_key, seed, g0, stride, first,
-        MEMBER=member, SLOT=slot, BLOCK=TABLE_BLOCK, num_warps=WARPS,
+        MEMBER=member, SLOT=purposes.SLOT, BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
     held, slots = out if members is None else members, (size, *sides(*grid))
     chosen = {
-        "IDENTITY": members is None, "SIZES": row_sizes(*span),
+        "IDENTITY": members is None, "SIZES": row_sizes(p.smallest, p.largest),
         "SLOT_SIZES": slot_sizes(size, *grid), "BLOCK": FIXED_BLOCK, "num_warps": WARPS,
     }  # fmt: skip
     if ranks:
@@ -273,10 +269,10 @@ def draw_stratified(
             ranks, inverse(ranks), *slots, **chosen,
         )  # fmt: skip
     if size > ranks:
-        batches, draws, *order_grid = rounds
+        order, batches = purposes.CLASS_ORDER | given.segment << 8, p.round_batches
         draw_extra[(triton.cdiv(n * (size - ranks), FIXED_BLOCK),)](
             out, held, rows, start, leaf_class, shares, links, keys, n * (size - ranks), *tree,
             *tie_key, seed, g0 - first, stride, n_keys, ranks, size - ranks, inverse(size - ranks),
-            *slots, batches, draws, order, leaves, *sides(*order_grid), MEMBER=member,
-            ROUNDS=batches > 0, ORDER_SIZES=slot_sizes(leaves, *order_grid), **chosen,
+            *slots, batches, p.round_draws, order, leaves, *sides(*p.order_grid), MEMBER=member,
+            ROUNDS=batches > 0, ORDER_SIZES=slot_sizes(leaves, *p.order_grid), **chosen,
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """The house: layers, light imports, and packages that hold what they should."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ LAYERS = [
     {"keyed_order"},
     {"even_tree"},
     {"plan_stratified", "plan_pk"},
+    {"plan_checks"},
+    {"given"},
     {"cpu_bits"},
     {"cpu_permute"},
     {"cpu_lanes", "cpu_pk_lanes"},
@@ -58,6 +61,10 @@ def imported(path: Path) -> set[str]:
             dots = "." * node.level
             found |= {f"{dots}{node.module or ''}.{alias.name}" for alias in node.names}
             found.add(f"{dots}{node.module or ''}")
+        elif isinstance(node, ast.Constant) and re.fullmatch(
+            r"gpusampler(\.\w+)+", str(node.value)
+        ):
+            found.add(node.value)  # imported by name, when first used
     return found
 
 
