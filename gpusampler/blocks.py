@@ -1,7 +1,7 @@
 """Blocks: how a class is gone through where no batch may have a member twice.
 
-Takes class sizes, and the draws of each class in a batch: as many in each, or one more in some.
-Gives one row a class: the blocks of a pass, and their grids. Knows nothing of weights or batches.
+Takes a plan, or class sizes and the draws of each class in a batch: as many in each, or one more
+in some. Gives one row a class: the blocks of a pass, and their grids. Knows nothing of weights.
 
 A pass over a class of n visits blocks of places one after another, each block in a keyed order of
 its own; places are scattered over the members by one keyed order that stays. Where blocks have at
@@ -16,9 +16,14 @@ the others: a member never comes earlier by more than it may.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 
-from gpusampler.plan import grid_or_none
+from gpusampler.plan import COUNT, SIZE, FixedPlan, grid_or_none
+from gpusampler.plan_stratified import BASE
+from gpusampler.plan_stratified import SIZE as ROW_SIZE
 
 # Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
 # LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the
@@ -51,6 +56,31 @@ def _in_units(n: np.ndarray, m: np.ndarray) -> np.ndarray:
     rest = m % n
     many = np.where(rest > 0, np.minimum(n - rest + 1, rest + 1), 1)
     return np.where(m < n, n - m + 1, many)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a plan's classes.
+
+    table  [A, 8] int32: the words of one row a class
+    span   the fewest and the most places of a block of a class that is drawn
+    """
+
+    table: np.ndarray
+    span: tuple[int, int]
+
+
+def with_blocks(plan: Any) -> Any:
+    """A FixedPlan or StratifiedPlan whose batches have no member twice."""
+    if isinstance(plan, FixedPlan):
+        sizes, draws = plan.rows[:, SIZE], plan.rows[:, COUNT]
+        more = np.zeros(len(sizes), bool)
+    else:
+        sizes, draws = (plan.rows[:, column].astype(np.int64) for column in (ROW_SIZE, BASE))
+        more = plan.class_leaf >= 0
+    table = block_table(sizes, draws, more)
+    lengths = table[(draws > 0) | more][:, [LENGTH, LAST]]
+    return replace(plan, blocks=Blocks(table, (int(lengths.min()), int(lengths.max()))))
 
 
 def block_table(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:

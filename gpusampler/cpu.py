@@ -19,6 +19,7 @@ from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
 from gpusampler.cpu_permute import permute
 from gpusampler.cpu_runs import draw_classes
+from gpusampler.cpu_unique import draw_fixed_classes
 from gpusampler.plan import COUNT, FIRST, RANK, SIZE
 from gpusampler.random_bits import PICK, RANK_BELOW, SLOT
 
@@ -29,11 +30,15 @@ _gather = gather
 
 @compiled
 def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)), or r where a < 0; source[r] moves on
+    to batch g+1."""
     slots, halves, hashes = scratch
     size = len(out_row)
     k0, k1 = key(seed, SLOT, g, 0)
-    for r in range(0, size, CHUNK):
+    if a < 0:
+        for r in range(size):
+            out_row[r] = drawn[source[r]]
+    for r in range(0, 0 if a < 0 else size, CHUNK):
         m = min(CHUNK, size - r)
         permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
         froms = source[r : r + m]
@@ -45,9 +50,21 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
 
 @compiled
 def _fixed_slab(out, rows, members, identity, a, b, seed, g0, stride):
-    n_rows, size = out.shape
     drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
-    draw_classes(drawn, n_rows, g0, stride, rows, members, identity, seed)
+    draw_classes(drawn, len(out), g0, stride, rows, members, identity, seed)
+    _scatter_slab(out, drawn, rows, a, b, seed, g0, stride)
+
+
+@compiled
+def _unique_slab(out, rows, blocks, members, identity, a, b, seed, g0, stride):
+    drawn = np.empty(out.size, members.dtype)
+    draw_fixed_classes(drawn, len(out), g0, stride, rows, blocks, members, identity, seed)
+    _scatter_slab(out, drawn, rows, a, b, seed, g0, stride)
+
+
+@compiled
+def _scatter_slab(out, drawn, rows, a, b, seed, g0, stride):
+    n_rows, size = out.shape
     scratch = (
         np.empty(CHUNK, np.uint32),
         np.empty(2 * CHUNK, np.uint16),
@@ -153,7 +170,7 @@ def draw_fixed(
     members  [M] int32 | int64, None where the dataset is sorted by class
     given    a Given of a FixedPlan
     """
-    rows, grid = given.plan.rows, given.plan.grid
+    rows, grid, blocks = given.plan.rows, given.slot_grid, given.plan.blocks
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
@@ -161,10 +178,12 @@ def draw_fixed(
     held = NO_MEMBERS if members is None else members
 
     def task(first: int, end: int) -> None:
-        part = out[first:end]
-        _fixed_slab(
-            part, rows, held, members is None, *grid, np.uint64(seed), g0 + first * stride, stride
-        )
+        part, g = out[first:end], g0 + first * stride
+        rest = held, members is None, *grid, np.uint64(seed), g, stride
+        if blocks is None:
+            _fixed_slab(part, rows, *rest)
+        else:
+            _unique_slab(part, rows, blocks.table, *rest)
 
     parallel.run(task, n, rows_each, threads)
 

@@ -7,41 +7,16 @@ Knows nothing of how they were drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import uint32, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu_bits import compiled, gather
+from gpusampler.order_guide import Guide
 
 LEAST_PER_THREAD = 1 << 15
 LEAST_BITS, MOST_BITS = 4, 11  # of a digit of a class, which has so many counters
-MOST_CELLS = 1 << 22
 NO_MEMBERS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Guide:
-    """Of each of some equal stretches of places, the class at its first.
-
-    firsts  [C] uint64
-    cells   [cells + 1] uint32;  shift: a place's cell is place >> shift
-    """
-
-    firsts: np.ndarray
-    cells: np.ndarray
-    shift: int
-
-
-def guide_of(firsts: np.ndarray) -> Guide:
-    most = int(firsts.max(initial=0))
-    shift = max(0, most.bit_length() - min(4 * len(firsts), MOST_CELLS).bit_length())
-    begins = np.arange((most >> shift) + 1, dtype=np.int64) << shift
-    cells = np.maximum(np.searchsorted(firsts, begins, side="right") - 1, 0)
-    return Guide(
-        firsts.astype(np.uint64), np.append(cells, len(firsts) - 1).astype(np.uint32), shift
-    )
 
 
 @compiled

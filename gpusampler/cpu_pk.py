@@ -96,15 +96,28 @@ def _draw_members(drawn, members, identity, row_of, visit_of, rows, rotations, w
 
 
 @compiled
+def _sort_classes(row_of, visit_of, per_batch):
+    """The visits of each batch in the order of their classes."""
+    for begin in range(0, len(row_of), per_batch):
+        rows, visits = row_of[begin : begin + per_batch], visit_of[begin : begin + per_batch]
+        order = np.argsort(rows)
+        rows[:] = rows[order]
+        visits[:] = visits[order]
+
+
+@compiled
 def _scatter(out, drawn, g0, stride, a, b, seed):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)), or r where a < 0."""
     slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
     halves = np.empty(2 * CHUNK, np.uint16)
     n_batches, size = out.shape
     for t in range(n_batches):
         out_row, ranked = out[t], drawn[t * size : (t + 1) * size]
         k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
-        for r in range(0, size, CHUNK):
+        if a < 0:
+            for r in range(size):
+                out_row[r] = ranked[r]
+        for r in range(0, 0 if a < 0 else size, CHUNK):
             m = min(CHUNK, size - r)
             permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
             for e in range(m):
@@ -117,6 +130,8 @@ def _pk_slab(out, members, identity, rows, rotations, width, a, b, seed, words, 
     visit_of = np.empty(len(row_of), np.uint64)
     drawn = np.empty(out.size, members.dtype)
     _draw_classes(row_of, visit_of, r0, stride, len(out), rotations, seed, words[:2])
+    if a < 0:
+        _sort_classes(row_of, visit_of, len(row_of) // len(out))
     _draw_members(
         drawn, members, identity, row_of, visit_of, rows, rotations, width, seed, words[2:]
     )
@@ -152,7 +167,7 @@ def draw_pk(
         g = g0 + begin * stride
         _pk_slab(
             out[begin:end], held, members is None, plan.rows, plan.rotations,
-            plan.members_per_class, *plan.grid, np.uint64(seed), words, g, g - first, stride,
+            plan.members_per_class, *given.slot_grid, np.uint64(seed), words, g, g - first, stride,
         )  # fmt: skip
 
     parallel.run(task, n, rows_each, threads)

@@ -78,7 +78,7 @@ def _list_ordinals(ordinals, lists, befores, had, begins, m, base, start, r0, st
 @inlined
 def _draw_class(
     source, filled, drawn, state, c, first_rank, had, lists, befores, begins, m, ordinals, start,
-    r0, stride, rows, members, identity, seed, room,
+    r0, stride, rows, blocks, members, identity, seed, room,
 ):  # fmt: skip
     """The draws of class c, whose m batches are in the tree's room from `begins` on: of batches in
     a row those with an extra, and the extras before r0; of batches apart all in which it is drawn,
@@ -92,10 +92,22 @@ def _draw_class(
         span = int64(ordinals[todo - 1] - ordinals[0]) + 1 if todo else 0
     else:
         todo = span = len(filled) * base + m
-    if todo < LONG_RUN or size * todo < LONG_CYCLE * span:
+    if blocks is not None or todo < LONG_RUN or size * todo < LONG_CYCLE * span:
         at, step = state[BACK] - state[WAITING] - 1, -1
         draw_with_others(
-            drawn, state, c, ordinals, ordinal, todo, apart, rows, members, identity, seed, room
+            drawn,
+            state,
+            c,
+            ordinals,
+            ordinal,
+            todo,
+            apart,
+            rows,
+            blocks,
+            members,
+            identity,
+            seed,
+            room,
         )
     else:
         at, step = state[FRONT] + state[PLACES], 1
@@ -147,7 +159,7 @@ def _class_of(leaf, leaf_class, order, turn, seed):
 
 @compiled
 def _draw_classes(
-    source, drawn, state, tables, tree, turn, members, identity, seed, k0, k1, r0, stride
+    source, drawn, state, tables, blocks, tree, turn, members, identity, seed, k0, k1, r0, stride
 ):  # fmt: skip
     """turn: the round (-1: none), its first batch, draws of a leaf's class before it, and for the
     order of the classes in it the purpose and grid."""
@@ -196,23 +208,26 @@ def _draw_classes(
                 rank = int64(base_rows[np.searchsorted(base_rows[:, 0], c), 1])
         _draw_class(
             source, filled, drawn, state, c, rank, flags, lists, befores, begins, m, ordinals,
-            start[c] + before, r0, stride, rows, members, identity, seed, room,
+            start[c] + before, r0, stride, rows, blocks, members, identity, seed, room,
         )  # fmt: skip
     draw_places(drawn, state, members, identity, room[5])
     if state[WAITING]:
-        draw_waiting(drawn, state, rows, members, identity, seed, room)
+        draw_waiting(drawn, state, rows, blocks, members, identity, seed, room)
 
 
 @compiled
 def _scatter(out, drawn, source, a, b, seed, g0, stride):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)), or r where a < 0."""
     n, size = out.shape
     slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
     halves = np.empty(2 * CHUNK, np.uint16)
     for t in range(n):
         k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
         out_row = out[t]
-        for r in range(0, size, CHUNK):
+        if a < 0:
+            for r in range(size):
+                out_row[r] = drawn[source[t, r]]
+        for r in range(0, 0 if a < 0 else size, CHUNK):
             m = min(CHUNK, size - r)
             permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
             froms = source[t, r : r + m]
@@ -222,7 +237,7 @@ def _scatter(out, drawn, source, a, b, seed, g0, stride):
 
 @compiled
 def _draw_slab(
-    out, members, identity, tables, tree, turn, grid, seed, k0, k1, g0, r0, stride
+    out, members, identity, tables, blocks, tree, turn, grid, seed, k0, k1, g0, r0, stride
 ):  # fmt: skip
     n, size = out.shape
     # rows of an odd number of cache lines: those of many batches then have room in the cache
@@ -230,7 +245,20 @@ def _draw_slab(
     drawn, state = np.empty(out.size, members.dtype), np.zeros(4, np.int64)
     state[BACK] = out.size
     _draw_classes(
-        source, drawn, state, tables, tree, turn, members, identity, seed, k0, k1, r0, stride
+        source,
+        drawn,
+        state,
+        tables,
+        blocks,
+        tree,
+        turn,
+        members,
+        identity,
+        seed,
+        k0,
+        k1,
+        r0,
+        stride,
     )
     _scatter(out, drawn, source, grid[0], grid[1], seed, g0, stride)
 
@@ -255,6 +283,7 @@ def draw_stratified(
     p, first, purpose = given.plan, given.first, CLASS_ORDER | given.segment << 8
     tables = (p.rows, p.base_rows, p.start, p.leaf_class, p.class_leaf, p.shares, p.links)
     tree, order_grid = (p.root, p.height), p.order_grid
+    blocks = None if p.blocks is None else p.blocks.table
     batches, draws = p.round_batches, p.round_draws
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
@@ -272,7 +301,8 @@ def draw_stratified(
                 turn = (number, number * batches, number * draws, purpose, order_grid)
                 until = min(end, begin - ((r - (number + 1) * batches) // stride))
             _draw_slab(
-                out[begin:until], held, members is None, tables, tree, turn, p.grid,
+                out[begin:until], held, members is None, tables, blocks, tree, turn,
+                given.slot_grid,
                 np.uint64(seed), k0, k1, r + first, r, stride,
             )  # fmt: skip
             begin = until

@@ -14,6 +14,10 @@ from gpusampler.blocks import BLOCKS, LAST, LENGTH, SHIFT
 from gpusampler.cpu_bits import compiled, gather, philox_pairs
 from gpusampler.cpu_lanes import permute_each
 from gpusampler.plan import CLASS, COUNT, FIRST, GRID_A, GRID_B, SIZE, START
+from gpusampler.plan_stratified import FIRST_HIGH, FIRST_LOW
+from gpusampler.plan_stratified import GRID_A as CLASS_A
+from gpusampler.plan_stratified import GRID_B as CLASS_B
+from gpusampler.plan_stratified import SIZE as CLASS_SIZE
 from gpusampler.random_bits import MEMBER, SCATTER
 
 LANES = 1024
@@ -90,6 +94,23 @@ def place_lanes(m, lanes, blocks, seed):
     for e in range(m):
         alone = blocks[wide[ROW, e], BLOCKS] == 1
         wide[PLACE, e] += uint64(part[e]) if alone else uint64(i[e])
+
+
+@compiled
+def draw_wanted(out, wanted, rows, blocks, members, identity, seed):
+    """out[-1 - e]: draw wanted[1, e] of class wanted[0, e], which is its row of a stratified plan;
+    at most LANES of them."""
+    lanes, m = make_lanes(), len(out)
+    wide, words, sides = lanes
+    for e in range(m):
+        c, at = wanted[0, e], m - 1 - e
+        wide[ORDINAL, at], wide[LABEL, at], wide[ROW, at] = wanted[1, e], c, c
+        low, high = uint64(uint32(rows[c, FIRST_LOW])), uint64(uint32(rows[c, FIRST_HIGH]))
+        wide[PLACE, at] = low | high << uint64(32)
+        words[N, at] = uint32(rows[c, CLASS_SIZE])
+        sides[SIDE_A, at], sides[SIDE_B, at] = rows[c, CLASS_A], rows[c, CLASS_B]
+    place_lanes(m, lanes, blocks, seed)
+    gather(out, wide[PLACE], members, identity)
 
 
 @compiled

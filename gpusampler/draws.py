@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import given, ops, plan, random_bits, weights
+from gpusampler import blocks, given, ops, plan, random_bits, weights
 from gpusampler.class_index import ClassIndex
 from gpusampler.given import stream_of
 from gpusampler.segments import Segment
@@ -24,15 +24,21 @@ class FixedSegment(Segment):
     """Batches of the same class counts."""
 
     def __init__(
-        self, counts: np.ndarray, index: ClassIndex, seed: int,
-        number: int, first: int, start: np.ndarray,
+        self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
+        number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
     ):  # fmt: skip
+        if unique:
+            start = blocks.passes_begun(start, index.host_sizes)
         super().__init__(number, first, start)
         self.index, self.seed = index, seed
+        counts = plan.fixed_counts(mix, batch_size)
         # g * count are added, of which first * count were not drawn
         before = start - first * counts
         self._plan = plan.fixed_plan(counts, index.host_sizes, index.host_offsets, before)
-        self._given = given.tables_on(index.device, "fixed", self._plan, first, number)
+        self._kind = "fixed_unique" if unique else "fixed"
+        if unique:
+            self._plan = blocks.with_blocks(self._plan)
+        self._given = given.tables_on(index.device, self._kind, self._plan, first, number, by_class)
 
     def mean_counts(self) -> np.ndarray:
         return self._plan.counts.astype(np.float64)
@@ -40,12 +46,9 @@ class FixedSegment(Segment):
     def draws(self, n: int) -> np.ndarray:
         return self._plan.counts * n
 
-    def identity(self) -> bytes:
-        return self._plan.counts.astype("<i8").tobytes()
-
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         seed = random_bits.signed(self.seed)
-        ops.draw("fixed", out, self.index.members, *self._given, seed, g0, stride)
+        ops.draw(self._kind, out, self.index.members, *self._given, seed, g0, stride)
 
 
 class RandomSegment(Segment):
@@ -53,7 +56,7 @@ class RandomSegment(Segment):
 
     def __init__(
         self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int, counter: bool,
-        number: int, first: int,
+        number: int, first: int, by_class: bool = False,
     ):  # fmt: skip
         super().__init__(number, first, np.zeros(index.num_classes, np.int64))
         self.index, self.seed, self.batch_size, self.counter = index, seed, batch_size, counter
@@ -63,7 +66,7 @@ class RandomSegment(Segment):
                 f"torch.multinomial takes 2^24 classes, not {len(self._plan.rows)}; "
                 f"pass class_draw='counter'"
             )
-        self._given = given.tables_on(index.device, "random", self._plan, first, number)
+        self._given = given.tables_on(index.device, "random", self._plan, first, number, by_class)
         self._shares = torch.from_numpy(self._plan.shares).to(index.device)
         self._block: tuple[tuple[int, int], Tensor] | None = None
 
@@ -74,10 +77,6 @@ class RandomSegment(Segment):
 
     def draws(self, n: int) -> np.ndarray:
         return np.zeros(self.index.num_classes, np.int64)
-
-    def identity(self) -> bytes:
-        classes = self._plan.rows[:, plan.CLASS].astype("<i8").tobytes()
-        return classes + self._plan.cuts.astype("<u8").tobytes()
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
         if self.counter:

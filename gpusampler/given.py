@@ -59,17 +59,40 @@ class Given:
 
     plan            FixedPlan, RandomPlan, StratifiedPlan or PKPlan
     first, segment  the first batch of the plan's segment, and the segment's number
+    by_class        whether batches are class by class, each in the order of its draws
     classes         [n, B] int64 of the call: kind random's rows, where they were drawn already
     """
 
     plan: Any
     first: int = 0
     segment: int = 0
+    by_class: bool = False
     classes: Any = None
+    kept: dict[Any, Tensor] = field(default_factory=dict, compare=False)
     key_ends: KeyEnds = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key_ends", KeyEnds(self.plan))
+
+    @property
+    def order_guide(self) -> Any:
+        """What a batch is sorted by; None where it need not be."""
+        return self.plan.order_guide if self.by_class else None
+
+    def firsts(self, device: torch.device) -> Tensor:
+        """[C] int64: the first place of each class, on the device."""
+        wanted = device, stream_of(device)
+        if wanted not in self.kept:
+            if len(self.kept) >= 8:
+                self.kept.clear()
+            firsts = torch.from_numpy(self.order_guide.firsts.view(np.int64))
+            self.kept[wanted] = firsts.to(device)
+        return self.kept[wanted]
+
+    @property
+    def slot_grid(self) -> tuple[int, int]:
+        """The permutation grid of slots; -1 x -1 where they are ranks."""
+        return (-1, -1) if self.by_class else self.plan.grid
 
 
 @dataclass(frozen=True)
@@ -89,12 +112,12 @@ _known: dict[int, _Entry] = {}
 
 
 def tables_on(
-    device: torch.device, kind: str, plan: Any, first: int, segment: int
+    device: torch.device, kind: str, plan: Any, first: int, segment: int, by_class: bool = False
 ) -> tuple[list[Tensor], list[int]]:
     """A plan's tables as tensors of their own on the device, and its numbers: what its kind's op
     takes. They are known to be of this plan as long as nobody changes them."""
     tables = [torch.tensor(table, device=device) for table in plan.tables()]
-    numbers = [first, segment, *plan.numbers()]
+    numbers = [first, segment, int(by_class), *plan.numbers()]
     _remember(kind, tables, numbers, plan)
     return tables, numbers
 
@@ -193,8 +216,8 @@ def _entry_of(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entr
 def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
     """Tables that are not known: their shapes, and then their contents."""
     names = TABLES[kind]
-    if len(numbers) != 2 + len(NUMBERS[kind]):
-        told = ", ".join(("first", "segment", *NUMBERS[kind]))
+    if len(numbers) != 3 + len(NUMBERS[kind]):
+        told = ", ".join(("first", "segment", "by_class", *NUMBERS[kind]))
         refuse(f"kind {kind!r} has the numbers {told}, not {list(numbers)}")
     if len(tables) != len(names):
         refuse(f"kind {kind!r} has the tables {', '.join(names)}, not {len(tables)} tables")
@@ -205,12 +228,14 @@ def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
         if str(table.dtype) != f"torch.{dtype}" or not table.is_contiguous():
             refuse(f"{name} must be {dtype} and contiguous, not {table.dtype}")
     arrays = [np.array(table.cpu().numpy()) for table in tables]
-    plan = plan_checks.plan_of(kind, arrays, list(numbers[2:]))
+    plan = plan_checks.plan_of(kind, arrays, list(numbers[3:]))
     return _remember(kind, tables, numbers, plan)
 
 
 def _remember(kind: str, tables: Sequence[Any], numbers: Sequence[int], plan: Any) -> _Entry:
-    first, segment = numbers[:2]
+    first, segment, by_class = numbers[:3]
+    if by_class not in (0, 1):
+        refuse(f"by_class must be 0 or 1, not {by_class}")
     if not 0 <= segment < 1 << 24:
         refuse(f"a segment's number must be in [0, 2^24), not {segment}")
     if first < 0:
@@ -223,8 +248,7 @@ def _remember(kind: str, tables: Sequence[Any], numbers: Sequence[int], plan: An
 
     refs = (weakref.ref(tables[0], forget), *map(weakref.ref, tables[1:]))
     versions = tuple(_version(table) for table in tables)
-    entry = _Entry(
-        kind, refs, versions, tuple(numbers), Given(plan, first, segment), lowest, highest
-    )
+    found = Given(plan, first, segment, by_class == 1)
+    entry = _Entry(kind, refs, versions, tuple(numbers), found, lowest, highest)
     known[mine] = entry
     return entry

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.library import define, impl, register_fake
 
-from gpusampler import given, random_bits
+from gpusampler import class_order, given, random_bits
 
 # A compiled graph keeps what is a SymInt as a variable: neither another batch nor another
 # segment makes it compile again.
@@ -33,6 +33,11 @@ BACKENDS = {
         "gpusampler.kernels.stratified.draw_stratified",
     ),
     "pk": ("gpusampler.cpu_pk.draw_pk", "gpusampler.kernels.pk.launch"),
+    "fixed_unique": ("gpusampler.cpu.draw_fixed", "gpusampler.kernels.unique.launch_fixed"),
+    "stratified_unique": (
+        "gpusampler.cpu_stratified.draw_stratified",
+        "gpusampler.kernels.unique.launch_stratified",
+    ),
 }
 
 
@@ -66,16 +71,22 @@ def _register(kind: str, twin: str, launch: str) -> None:
         found = given.checked(kind, out, members, tables, numbers, g0, stride)
         held = None if members is None else members.numpy()
         if len(out):
-            step = stride if len(out) > 1 else 1
-            _function(twin)(out.numpy(), held, found, seed % (1 << 64), g0, step)
+            step, guide = stride if len(out) > 1 else 1, found.order_guide
+            places = held if guide is None else None
+            _function(twin)(out.numpy(), places, found, seed % (1 << 64), g0, step)
+            if guide is not None:
+                _function("gpusampler.cpu_order.by_class")(out.numpy(), held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):
         found = given.checked(kind, out, members, tables, numbers, g0, stride)
-        step = stride if len(out) > 1 else 1
+        step, guide = stride if len(out) > 1 else 1, found.order_guide
         if len(out):
+            places = members if guide is None else None
             with torch.cuda.device(out.device):
-                _function(launch)(out, members, tables, found, random_bits, seed, g0, step)
+                _function(launch)(out, places, tables, found, random_bits, seed, g0, step)
+                if guide is not None:
+                    class_order.by_class(out, members, found.firsts(out.device))
 
     @register_fake(name)
     def _nothing(out, members, tables, *_numbers):

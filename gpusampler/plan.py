@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpusampler import random_bits
+from gpusampler.order_guide import Guide, class_guide
 from gpusampler.weights import Weights
 
 # Columns of FixedPlan.rows and RandomPlan.rows: the first three are the same.
@@ -32,15 +33,19 @@ class FixedPlan:
                 COUNT a batch, first RANK in a batch, GRID_A x GRID_B (0 where size is small),
                 START: its draws before batch 0
     rank_row    [B] int32: the row of each rank
+    blocks      None, or the Blocks of each row: then no batch has a member twice
     """
 
     counts: np.ndarray
     rows: np.ndarray
     rank_row: np.ndarray
+    blocks: Any = None
+    order_guide = None  # ranks are class by class
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """What the op of this kind is given, besides members; numbers() too."""
-        return self.rows, self.rank_row
+        given = self.rows, self.rank_row
+        return given if self.blocks is None else (*given, self.blocks.table)
 
     def numbers(self) -> tuple[int, ...]:
         return ()
@@ -116,6 +121,11 @@ class RandomPlan:
     def batches(self, first: int) -> tuple[int, int]:
         """The lowest and highest batch number of a segment that begins with `first`."""
         return first, I63
+
+    @cached_property
+    def order_guide(self) -> Guide:
+        """Which class a place in members is of."""
+        return class_guide(self.rows[:, FIRST])
 
     @cached_property
     def steps(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gpusampler import plan, plan_pk, plan_stratified, random_bits
+from gpusampler.blocks import with_blocks
 from gpusampler.even_tree import (
     CARRY,
     LEFT,
@@ -39,13 +40,20 @@ TABLES: dict[str, dict[str, tuple[str, int]]] = {
     },
     "pk": {"rows": ("int64", 3), "rotations": ("int64", 9)},
 }  # fmt: skip
-# Each kind's numbers, which stand behind its segment's first batch and number.
+for _kind in ("fixed", "stratified"):
+    TABLES[f"{_kind}_unique"] = {**TABLES[_kind], "blocks": ("int32", 8)}
+# Each kind's numbers, which stand behind its segment's first batch and number, and whether batches
+# are class by class.
 NUMBERS: dict[str, tuple[str, ...]] = {
     "fixed": (),
     "random": (),
     "stratified": ("batch_size", "root", "height", "round_batches", "round_draws"),
     "pk": ("classes_per_batch", "members_per_class"),
 }
+
+
+for _kind in ("fixed", "stratified"):
+    NUMBERS[f"{_kind}_unique"] = NUMBERS[_kind]
 
 
 def refuse(what: str) -> NoReturn:
@@ -190,6 +198,16 @@ def _check_tree(
         refuse(f"root and height must be the tree's, of {levels} levels, not {root} and {height}")
 
 
+def _unique(kind: str, tables: int) -> Callable[..., Any]:
+    def plan_of(*given: Any) -> Any:
+        made = with_blocks(_PLANS[kind](*given[:tables], *given[tables + 1 :]))
+        _same("blocks", given[tables], made.blocks.table)
+        return made
+
+    return plan_of
+
+
 _PLANS: dict[str, Callable[..., Any]] = {
-    "fixed": _fixed, "random": _random, "stratified": _stratified, "pk": _pk
+    "fixed": _fixed, "random": _random, "stratified": _stratified, "pk": _pk,
+    "fixed_unique": _unique("fixed", 2), "stratified_unique": _unique("stratified", 8),
 }  # fmt: skip

@@ -44,6 +44,7 @@ class PKPlan:
     rotations: np.ndarray
     classes_per_batch: int
     members_per_class: int
+    order_guide = None  # visits are put in the order of their classes
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """What the op of this kind is given, besides members; numbers() too."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from gpusampler.even_tree import (
     ticks_of_left,
 )
 from gpusampler.keyed_order import keyed_order
+from gpusampler.order_guide import Guide, class_guide
 from gpusampler.plan import I63, grid_or_none
 from gpusampler.random_bits import CLASS_ORDER, U32
 from gpusampler.weights import Weights
@@ -60,6 +62,7 @@ class StratifiedPlan:
     round_batches, round_draws  of a round, and of each leaf's class in it; 0 where there are none.
                 In round k the class of leaf i is leaf_class[perm(i, L, key(CLASS_ORDER, k))]
     smallest, largest  sizes of the classes with a positive weight
+    blocks      None, or the Blocks of each class: then no batch has a member twice
     """
 
     batch_size: int
@@ -78,13 +81,15 @@ class StratifiedPlan:
     round_draws: int
     smallest: int
     largest: int
+    blocks: Any = None
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """What the op of this kind is given, besides members; numbers() too."""
-        return (
+        given = (
             self.rows, self.base_rows, self.rank_row, self.start, self.leaf_class,
             self.class_leaf, self.shares, self.links,
         )  # fmt: skip
+        return given if self.blocks is None else (*given, self.blocks.table)
 
     def numbers(self) -> tuple[int, ...]:
         return self.batch_size, self.root, self.height, self.round_batches, self.round_draws
@@ -114,6 +119,11 @@ class StratifiedPlan:
         size = rows[:, SIZE]
         cycles = np.where(size == 1, 1, n_batches * (rows[:, BASE] + 1) // size + 2)
         return np.cumsum(cycles)
+
+    @cached_property
+    def order_guide(self) -> Guide:
+        """Which class a place in members is of."""
+        return class_guide(first_places(self.rows))
 
     @property
     def tree(self) -> tuple[int, int]:

@@ -58,7 +58,7 @@ def retire_the_one_made_anew(cls: type, depth: int) -> None:
     caller = sys._getframe(depth + 1)
     first = caller.f_locals.get("orig_object")
     if _is_of(FABRIC, "utilities.data", caller) and isinstance(first, cls):
-        vars(first)["_place"] = MadeAnew()
+        vars(first)["_position"] = MadeAnew()
 
 
 class Epochs:

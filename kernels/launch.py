@@ -65,7 +65,8 @@ def draw_fixed(
     draw.draw_fixed[(triton.cdiv(n * size, FIXED_BLOCK),)](
         out, out if members is None else members, rows, rank_row, window, keys,
         n * size, n_keys, size, inverse(size), *sides(a, b),
-        IDENTITY=members is None, SIZES=row_sizes(*span), SLOT_SIZES=slot_sizes(size, a, b),
+        IDENTITY=members is None, SIZES=row_sizes(*span),
+        SLOT_SIZES=slot_sizes(size, a, b, given.by_class),
         BLOCK=FIXED_BLOCK, num_warps=WARPS,
     )  # fmt: skip
 

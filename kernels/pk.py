@@ -226,12 +226,17 @@ def _launch(out, members, tables, given, purposes, seed, g0, stride):
         given.segment, g0, stride, g0 - given.first, **words_of, SIGMA_SIZES=row_sizes(kept, kept),
         RHO_SIZES=row_sizes(classes, classes), BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
+    if given.by_class:  # of two classes the first places ascend as the classes do
+        order = firsts.view(n, per_batch).argsort(dim=1)
+        order += torch.arange(0, n_visits, per_batch, device=out.device).unsqueeze(1)
+        order = order.flatten()
+        visits, firsts = visits[order], firsts[order]
     a, b = p.grid
     draw_pk[(triton.cdiv(n * size, DRAW_BLOCK),)](
         out, out if members is None else members, visits, firsts, keys,
         n * size, size, inverse(size), per_class, inverse(per_class), per_batch,
         a, max(b, 1), inverse(max(b, 1)),
         IDENTITY=members is None, COPIES=p.copies, SIGMA_SIZES=row_sizes(*p.spans[:2]),
-        RHO_SIZES=row_sizes(*p.spans[2:]), SLOT_SIZES=slot_sizes(size, a, b),
+        RHO_SIZES=row_sizes(*p.spans[2:]), SLOT_SIZES=slot_sizes(size, a, b, given.by_class),
         BLOCK=DRAW_BLOCK, num_warps=WARPS,
     )  # fmt: skip

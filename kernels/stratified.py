@@ -256,7 +256,8 @@ def draw_stratified(
     held, slots = out if members is None else members, (size, *sides(*grid))
     chosen = {
         "IDENTITY": members is None, "SIZES": row_sizes(p.smallest, p.largest),
-        "SLOT_SIZES": slot_sizes(size, *grid), "BLOCK": FIXED_BLOCK, "num_warps": WARPS,
+        "SLOT_SIZES": slot_sizes(size, *grid, given.by_class), "BLOCK": FIXED_BLOCK,
+        "num_warps": WARPS,
     }  # fmt: skip
     if ranks:
         extras = torch.empty((n, n_rows), dtype=torch.int32, device=out.device)

@@ -10,6 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -18,6 +19,9 @@ compiled = ("cpu*", "counting_sort", "random_bits", "plan*", "even_tree", "paral
 sources = sorted(path for name in compiled for path in package.glob(f"{name}.py"))
 digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 os.environ["NUMBA_CACHE_DIR"] = f"{tempfile.gettempdir()}/gpusampler-tests-{digest}"
+
+hypothesis.settings.register_profile("house", deadline=None)  # a loaded machine is no fault
+hypothesis.settings.load_profile("house")
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:

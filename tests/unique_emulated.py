@@ -5,17 +5,11 @@ Each gives the batches and the instructions executed. Outputs must be wholly wri
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-import numpy as np
-import ptx
-from cases import Case
-from emulated import NAME, members_of
 from gpusampler.kernels import launch, unique
 from shipped import SIZES
-from stratified_cases import StratifiedCase, tables_of
-from stratified_emulated import SLOTS, TREE, buffer, run
+from stratified_emulated import SLOTS, TREE
 
 from gpusampler import random_bits
 
