@@ -103,6 +103,12 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
                              (rank, world_size), a ProcessGroup, a DeviceMesh of one dimension.
     unbroken                 True: an iteration goes on where the last one stopped, across epochs,
                              for loops that cut epochs short; set_epoch() then sets nothing.
+    order                    "shuffle": a batch's slots in a keyed order. "class": class by class,
+                             ascending; those of a class in the order in which they are drawn.
+    unique                   True: no batch has a member of a class twice, if the class has as many
+                             as the batch has draws of it; a class of fewer gives each of its
+                             members as often, or once more. A change of mix lets all classes begin
+                             with a new pass over their members.
     weighting, drop_empty, schedule
                              how set_alpha() makes a mix of alpha; alpha by epoch, from 1 on.
     sampler                  for Lightning, which passes a DistributedSampler here.
@@ -126,6 +132,8 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
@@ -142,6 +150,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
             batch_size = int(counts.sum())
         super().__init__(
             class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
@@ -156,8 +165,9 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         first = mark.epoch * self.n_batches
         return FixedSegment(
-            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start
-        )
+            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
+            self.order == "class", self.unique,
+        )  # fmt: skip
 
     def warn_of(self, mix: Weights) -> None:
         plan.warn_starved(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
@@ -173,6 +183,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     class_draw     "multinomial": classes come from torch.multinomial, in blocks of about 2^20;
                    the same on one device model and torch version. "counter": from the batch
                    number and slot; the same everywhere, random access, and faster.
+    order          "class": class by class, ascending; those of a class in the order of the slots
+                   that they have otherwise.
     device, seed, shard, ...   as for WeightedFixedBatchSampler.
     """
 
@@ -191,6 +203,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
@@ -198,6 +212,7 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     ):
         super().__init__(
             class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
@@ -208,6 +223,14 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
             class_weights = weights.given(rates * sizes, sizes)
         self._begin_with(class_weights, schedule)
 
+    def _check_unique(self) -> None:
+        if self.unique:
+            raise ValueError(
+                "kind='random' draws with replacement, so a batch may have a member twice, and "
+                "unique must be False, not True; leave it out, or take kind='fixed' or "
+                "'stratified', which can be unique"
+            )
+
     @property
     def past(self) -> str:  # type: ignore[override]
         return "nothing" if self.class_draw == "counter" else "number"
@@ -215,8 +238,9 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         counter, first = self.class_draw == "counter", mark.epoch * self.n_batches
         return RandomSegment(
-            mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first
-        )
+            mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first,
+            self.order == "class",
+        )  # fmt: skip
 
     def _class_draws(self) -> str:
         if self.class_draw == "counter":

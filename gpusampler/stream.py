@@ -45,8 +45,11 @@ class StreamBatchSampler(Batches, BatchSampler):
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any,
         *, device: Any, seed: Any, window_bytes: Any, shard: Any, sampler: Any, unbroken: Any,
+        order: Any, unique: Any,
     ):  # fmt: skip
-        super().__init__(class_idxs, batch_size, n_batches, device=device, seed=seed)
+        super().__init__(
+            class_idxs, batch_size, n_batches, device=device, seed=seed, order=order, unique=unique
+        )
         vars(self).update(rank=0, world_size=1, unbroken=checks.flag("unbroken", unbroken))
         self.window_bytes = checks.integer("window_bytes", window_bytes, 1, 1 << 62)
         self._position = Position()
@@ -210,6 +213,8 @@ class StreamBatchSampler(Batches, BatchSampler):
             "class_index": self.index.fingerprint,
             "class_mix": self._origin,
             "class_draws": self._class_draws(),
+            "order": self.order,
+            "unique": int(self.unique),
         }
 
     def __iter__(self) -> Iterator[list[int]]:
