@@ -69,6 +69,15 @@ def fraction(name: str, value: Any, below_one: bool = False) -> float:
     return float(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{name} must be True or False, not {value!r} ({type(value).__name__}); "
+            f"pass one of them"
+        )
+    return bool(value)
+
+
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in options:
         listed = " or ".join(repr(option) for option in options)

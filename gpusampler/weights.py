@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from gpusampler import checks
 WEIGHT_BITS = 62
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """One integer weight a class, held once per distinct value.
 
@@ -33,6 +34,13 @@ class Weights:
     values: tuple[int, ...]
     which: np.ndarray
     total: int
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Weights):
+            return NotImplemented
+        return self.values == other.values and np.array_equal(self.which, other.which)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def shares(self) -> np.ndarray:
         """w_c / total, [C] float64, each correctly rounded."""
@@ -74,8 +82,8 @@ def power(sizes: np.ndarray, alpha: float, drop_empty: bool = False) -> Weights:
 
     A mix of corpora at temperature t is alpha = 1 - 1/t.
 
-    >>> [w / 2**60 for w in power(np.array([9, 4]), 0.5).values]
-    [2.0, 3.0]
+    >>> power(np.array([9, 4]), 0.5).values
+    (2, 3)
     """
 
     def rate(n: int) -> Decimal:
@@ -200,7 +208,12 @@ def _checked(
     total = sum(value * count for value, count in zip(values, times.tolist(), strict=True))
     if total == 0:
         raise ValueError("every class is empty; give at least one class a member")
-    return Weights(tuple(values), which.astype(np.int64), total)
+    distinct = sorted(set(values))
+    place = {value: i for i, value in enumerate(distinct)}
+    order = np.array([place[value] for value in values])
+    divisor = gcd(*distinct)
+    lowest = tuple(value // divisor for value in distinct)
+    return Weights(lowest, order[which].astype(np.int64), total // divisor)
 
 
 ALPHA_WEIGHTINGS = {"linear": linear, "power": power}  # by alpha; the others by a number fixed

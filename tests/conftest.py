@@ -2,8 +2,12 @@
 
 import os
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("house", deadline=None)  # a loaded machine is no fault
+hypothesis.settings.load_profile("house")
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:

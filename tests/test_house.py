@@ -1,6 +1,7 @@
 """The house: layers, light imports, and packages that hold what they should."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -19,28 +20,36 @@ LAYERS = [
         "checks",
         "parallel",
         "describe",
-        "state",
         "fingerprint",
+        "class_order",
+        "order_guide",
         "multilabel",
+        "frames",
     },
-    {"compiling", "distributed", "trainers", "place", "segments"},
+    {"compiling", "distributed", "position", "segments"},
     {"counting_sort"},
-    {"class_index"},
+    {"class_index", "trainers"},
     {"weights"},
     {"plan"},
     {"keyed_order"},
     {"even_tree"},
     {"plan_stratified", "plan_pk"},
+    {"blocks"},
+    {"plan_checks"},
+    {"given"},
     {"cpu_bits"},
     {"cpu_permute"},
     {"cpu_lanes", "cpu_pk_lanes"},
     {"cpu_spans"},
     {"cpu_runs", "cpu_pk_runs"},
+    {"cpu_order", "cpu_unique"},
     {"cpu", "cpu_stratified_runs", "cpu_stratified_tree"},
     {"cpu_stratified", "cpu_pk"},
     {"ops"},
-    {"draws", "stream"},
-    {"draws_stratified"},
+    {"history"},
+    {"packing", "draws"},
+    {"state", "batches", "draws_stratified"},
+    {"stream"},
     {"sampler", "sampler_pk"},
     {"sampler_stratified"},
     {"factory"},
@@ -62,6 +71,10 @@ def imported(path: Path) -> set[str]:
             dots = "." * node.level
             found |= {f"{dots}{node.module or ''}.{alias.name}" for alias in node.names}
             found.add(f"{dots}{node.module or ''}")
+        elif isinstance(node, ast.Constant) and re.fullmatch(
+            r"gpusampler(\.\w+)+", str(node.value)
+        ):
+            found.add(node.value)  # imported by name, when first used
     return found
 
 

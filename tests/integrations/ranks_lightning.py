@@ -195,6 +195,26 @@ OUTSIDE = {
 }
 
 
+def single(workers: int = 0) -> Any:
+    return DataLoader(Items(), sampler=sampler(), batch_size=2, num_workers=workers)
+
+
+def fabric_single(where: Where) -> list[Batches]:
+    def train(fabric: Fabric) -> list[Batches]:
+        return lists(fabric.setup_dataloaders(single()))
+
+    return Fabric(**where).launch(train)
+
+
+SINGLE = {
+    "hook": lambda where: hook(where, single),
+    "hook, workers": lambda where: hook(where, lambda: single(2)),
+    "hook, off": lambda where: hook(where, single, **OFF),
+    "outside": lambda where: fit(where, single()),
+    "fabric": fabric_single,
+}
+
+
 if __name__ == "__main__":
     report(
         {
@@ -204,5 +224,6 @@ if __name__ == "__main__":
             "fabric resumed": {name: run(DDP) for name, run in FABRIC_RESUMED.items()},
             "resumed": [resumed(DDP, [1, 4], workers) for workers in (0, 2)],
             "kept": kept(DDP),
+            "single": {name: said(lambda run=run: run(DDP)) for name, run in SINGLE.items()},
         }
     )

@@ -47,6 +47,14 @@ def test_a_sampler_made_outside_is_refused_and_not_given_to_all_ranks_alike(rank
         )
 
 
+@pytest.mark.parametrize("how", lightning.SINGLE)
+def test_whole_batches_in_the_place_of_single_indices_are_refused(ranks, how):
+    with pytest.raises(TypeError, match="gives whole batches, and torch's BatchSampler puts"):
+        lightning.SINGLE[how](ALONE)
+    for rank in ranks:
+        assert rank["single"][how].startswith("this sampler gives whole batches, and torch's")
+
+
 @pytest.mark.parametrize("how", lightning.CHANGED)
 def test_a_mix_that_was_changed_in_the_hook_stays_changed(ranks, how):
     batches = lightning.changed().batches(0, 18).tolist()
