@@ -26,7 +26,7 @@ LAYERS = [
         "multilabel",
         "frames",
     },
-    {"compiling", "distributed", "position", "segments"},
+    {"compiling", "index_checks", "distributed", "position", "segments"},
     {"counting_sort"},
     {"class_index", "trainers"},
     {"weights"},
