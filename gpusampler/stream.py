@@ -201,8 +201,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         self._history = state.loaded(told, first, schedule, self._history, sizes, self)
-        place = told["epoch"], told["batch"]
-        self._position = Position(*trainers.place_of_nodes(*place, self.n_batches, self.world_size))
+        self._position = Position(*trainers.place_of_nodes(self, told["epoch"], told["batch"]))
 
     def _facts(self) -> dict[str, Any]:
         return {
