@@ -59,6 +59,11 @@ def rank_and_size(shard: Any) -> tuple[int, int]:
     )
 
 
+def world_size() -> int:
+    """How many processes the default group has; 1 where there is none."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def _rank_and_size_of_world() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()

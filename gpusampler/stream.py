@@ -53,12 +53,13 @@ class StreamBatchSampler(Batches, BatchSampler):
         self._begins = threading.Lock()
         share = None if shard is None else distributed.rank_and_size(shard)
         share = trainers.agreed_share(share, sampler)
+        self.share_was_said = share is not None and not isinstance(shard, str)
         if share is not None:
             self._take_share(*share)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
         trainers.refuse_rebuilding(args, kwargs)
-        trainers.retire_the_one_made_anew(cls, depth=1)
+        trainers.retire_the_one_made_anew(cls, args, kwargs)
         return super().__new__(cls)
 
     @property
@@ -137,6 +138,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         where = rank if world_size is None else (rank, world_size)
         other = copy.copy(self)
         other._position = Position(*self._position.next(self._layout))
+        other.share_was_said = not isinstance(where, str)
         other._take_share(*distributed.rank_and_size(where))
         return other
 
@@ -185,7 +187,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         The first call reads the class index once; none waits for a device after that.
         """
         history, (epoch, batch) = self._history, self._position.now(done, self._layout)
-        return state.pack(self._facts(), history, self._first, epoch, batch, self)
+        return state.pack(self._facts(), history, epoch, batch, self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where state_dict() was taken: on any rank of any world size, on any device.
@@ -195,7 +197,8 @@ class StreamBatchSampler(Batches, BatchSampler):
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         self._history = state.loaded(told, first, schedule, self._history, sizes, self)
-        self._position = Position(told["epoch"], told["batch"])
+        place = told["epoch"], told["batch"]
+        self._position = Position(*trainers.place_of_nodes(*place, self.n_batches, self.world_size))
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -209,8 +212,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         }
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, batch = self._position.next(self._layout)
-        trainers.refuse_to_go_astray(self.world_size, epoch, batch, depth=1)
+        trainers.refuse_to_go_astray(self, *self._position.next(self._layout))
         some = self._begin()
         for window in self._windows(some, LIST_WINDOW_BYTES):
             for row in window.cpu().numpy():
@@ -224,6 +226,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         Batches are built in windows; the current one and the next take at most window_bytes. Only
         the first window of each length waits for a copy, of a fixed plan's small table.
         """
+        trainers.warn_of_batches_alike(self)
         some = self._begin()
         for window in self._windows(some, self.window_bytes // 2):
             for row in window:

@@ -352,7 +352,9 @@ class Histories(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------- asking
 
-    @rule(sampler=samplers, epoch=st.integers(0, LAST + 2), b=st.integers(0, 5), n=st.integers(1, 9))
+    @rule(
+        sampler=samplers, epoch=st.integers(0, LAST + 2), b=st.integers(0, 5), n=st.integers(1, 9)
+    )
     def batches(self, sampler, epoch, b, n):
         timeline = sampler.model.timeline
         g = epoch * timeline.n_batches + b

@@ -67,9 +67,7 @@ def batch_of(kind: str, n_batches: int, batch_size: int, mixes: Mixes, g: int) -
         classes = _drawn(weights, number, g - begin * n_batches, batch_size)
         return slow.picked_batch(MEMBERS, classes, SEED, g)
     epoch, b = divmod(g, n_batches)
-    return slow_kinds.segmented_batch(
-        kind, MEMBERS, mixes, batch_size, n_batches, SEED, epoch, b
-    )
+    return slow_kinds.segmented_batch(kind, MEMBERS, mixes, batch_size, n_batches, SEED, epoch, b)
 
 
 def _drawn(weights: Weights, number: int, r: int, batch_size: int) -> list[int]:
@@ -141,9 +139,7 @@ class Timeline:
         same = oldest == self.oldest and mixes[-1] == self.until(oldest)[-1]
         by_hand = self.by_hand or curve is not self.curve or not same
         since = epoch + 1 if curve else 0
-        return replace(
-            self, mixes=mixes, curve=curve, since=since, oldest=oldest, by_hand=by_hand
-        )
+        return replace(self, mixes=mixes, curve=curve, since=since, oldest=oldest, by_hand=by_hand)
 
     def curved(self, epoch: int, curve: Curve) -> Timeline:
         return self.changed(epoch, by_alpha(curve.of(epoch)), curve)  # type: ignore[attr-defined]

@@ -312,6 +312,14 @@ def test_a_change_to_the_mix_in_force_is_none():
     assert list(sampler) == list(plain)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_the_schedule_that_there_is_is_no_change(name):
+    sampler = make(name, alpha=follow)
+    before = sampler.state_dict()
+    sampler.set_alpha(follow)
+    assert sampler.state_dict() == before
+
+
 def test_a_change_that_was_to_come_is_replaced():
     sampler, plain = make("stratified"), make("stratified")
     iterators = iter(sampler), iter(plain)
