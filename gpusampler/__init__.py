@@ -1,6 +1,7 @@
 """Class-balanced batches of dataset indices for PyTorch, built on the device."""
 
 from gpusampler import cache as cache  # before all others: it looks at what is imported
+from gpusampler import forks as forks
 from gpusampler.class_index import ClassIndex
 from gpusampler.factory import SamplerFactory
 from gpusampler.plan import StarvedClassWarning

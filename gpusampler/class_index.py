@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks, fingerprint, forks, multilabel
+from gpusampler import checks, fingerprint, multilabel
 
 
 class ClassIndex:
@@ -217,8 +217,7 @@ def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
 
 
 def _group_on_host(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
-    with forks.importing:
-        from gpusampler import counting_sort
+    from gpusampler import counting_sort
 
     sizes, places = counting_sort.group(labels.numpy(), classes)
     return sizes, None if places is None else torch.from_numpy(places)

@@ -24,9 +24,10 @@ import numba
 import numpy as np
 from llvmlite.binding import ffi
 from numba import njit
-from numba.core import caching, config
+from numba.core import caching, config, entrypoints
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
 
 from gpusampler import forks
@@ -40,6 +41,11 @@ SETTINGS = (
 SLOW = 1.0  # seconds
 
 forks.hold(global_compiler_lock, ffi.lib._lock)
+# made now, while this module is imported: the first use makes them under locks of their own
+entrypoints.init_all()
+cpu_target.target_context  # noqa: B018
+cpu_target.typing_context  # noqa: B018
+np.ma  # noqa: B018
 
 _cache: Cache | None = None
 _said_so = False

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.library import define, impl, register_fake
 
-from gpusampler import class_order, forks, given, random_bits
+from gpusampler import class_order, given, random_bits
 
 # A compiled graph keeps what is a SymInt as a variable: neither another batch nor another
 # segment makes it compile again.
@@ -59,8 +59,7 @@ def draw(
 
 def _function(path: str) -> Callable[..., None]:
     module, _, name = path.rpartition(".")
-    with forks.importing:
-        return getattr(import_module(module), name)
+    return getattr(import_module(module), name)
 
 
 def _register(kind: str, twin: str, launch: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpusampler import checks, forks
+from gpusampler import checks
 from gpusampler.class_index import ClassIndex
 from gpusampler.factory import KINDS, SamplerFactory
 
@@ -31,8 +31,8 @@ def warmup(kinds: str | Iterable[str] | None = None) -> Path | None:
     """
     names = KINDS if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
     names = tuple(checks.choice("kind", name, KINDS) for name in names)
-    with forks.importing:
-        from gpusampler import compiling, counting_sort
+    from gpusampler import compiling, counting_sort
+
     for dtype in LABELS:
         for wide in (False, True):
             counting_sort.group(np.array([1, 0], dtype), 2, wide)
