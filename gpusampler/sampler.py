@@ -57,7 +57,7 @@ class MixedBatchSampler(StreamBatchSampler):
                 f"use set_weights(), or make the sampler with weighting='linear' or 'power'"
             )
         change = alpha(self._boundary()) if callable(alpha) else alpha
-        self._change(checks.alpha(change), alpha if callable(alpha) else None)
+        self._change(float(checks.alpha(change)), alpha if callable(alpha) else None)
 
     def set_weights(self, weights: Any) -> None:
         """Let the class mix be in proportion to these from the next epoch boundary on.
@@ -143,7 +143,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         else:
             mix = self._mix(change)
             counts = plan.fixed_counts(mix, self.batch_size)
-            plan.warn_starved(mix, counts, stacklevel=2)
+            plan.warn_uneven(mix, counts, stacklevel=2)
         return FixedSegment(counts, self.index, self.seed, number, first, start)
 
 

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpusampler"
 LAYERS = [
+    {"exact"},
     {
         "random_bits",
         "checks",
@@ -19,12 +20,21 @@ LAYERS = [
         "describe",
         "state",
         "fingerprint",
-        "multilabel",
     },
-    {"counting_sort", "distributed", "trainers", "place", "segments"},
+    {
+        "multilabel",
+        "counting_sort",
+        "distributed",
+        "trainers",
+        "place",
+        "segments",
+        "class_numbers",
+        "class_lists",
+    },
     {"class_index"},
     {"weights"},
-    {"plan"},
+    {"plan", "mixes"},
+    {"keywords"},
     {"keyed_order"},
     {"even_tree"},
     {"plan_stratified", "plan_pk"},
