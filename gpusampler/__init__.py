@@ -2,7 +2,7 @@
 
 from gpusampler.class_index import ClassIndex
 from gpusampler.factory import SamplerFactory
-from gpusampler.plan import StarvedClassWarning
+from gpusampler.plan import StarvedClassWarning, UnevenShareWarning
 from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
 from gpusampler.sampler_pk import PKBatchSampler
 from gpusampler.sampler_stratified import StratifiedBatchSampler
@@ -13,6 +13,7 @@ __all__ = [
     "SamplerFactory",
     "StarvedClassWarning",
     "StratifiedBatchSampler",
+    "UnevenShareWarning",
     "WeightedFixedBatchSampler",
     "WeightedRandomBatchSampler",
 ]

@@ -248,6 +248,7 @@ class StreamBatchSampler(BatchSampler):
             f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
             f"seed {self.seed}, {self.index}",
             self.index.host_sizes,
+            None,
             self.class_counts.numpy(),
             self.effective_class_counts.numpy(),
             self.n_batches,
