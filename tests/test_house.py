@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpusampler"
 LAYERS = [
+    {"exact"},
     {
         "cache",
         "forks",
@@ -23,14 +24,14 @@ LAYERS = [
         "fingerprint",
         "class_order",
         "order_guide",
-        "multilabel",
         "frames",
     },
-    {"compiling", "distributed", "position", "segments"},
-    {"counting_sort"},
+    {"compiling", "distributed", "position", "segments", "multilabel", "class_numbers"},
+    {"counting_sort", "class_lists"},
     {"class_index", "trainers"},
     {"weights"},
-    {"plan"},
+    {"plan", "mixes"},
+    {"keywords"},
     {"keyed_order"},
     {"even_tree"},
     {"plan_stratified", "plan_pk"},
