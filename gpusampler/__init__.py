@@ -4,7 +4,7 @@ from gpusampler import cache as cache  # before all others: it looks at what is 
 from gpusampler import forks as forks
 from gpusampler.class_index import ClassIndex
 from gpusampler.factory import SamplerFactory
-from gpusampler.plan import StarvedClassWarning
+from gpusampler.plan import StarvedClassWarning, UnevenShareWarning
 from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
 from gpusampler.sampler_pk import PKBatchSampler
 from gpusampler.sampler_stratified import StratifiedBatchSampler
@@ -16,6 +16,7 @@ __all__ = [
     "SamplerFactory",
     "StarvedClassWarning",
     "StratifiedBatchSampler",
+    "UnevenShareWarning",
     "WeightedFixedBatchSampler",
     "WeightedRandomBatchSampler",
     "warmup",

@@ -25,7 +25,7 @@ def hold(*locks: AbstractContextManager[Any]) -> None:
 
 def _importing() -> list[Any]:
     """The locks of those modules that other threads are importing now."""
-    found: dict[str, Any] = getattr(importlib._bootstrap, "_module_locks", {})  # type: ignore[attr-defined]
+    found: dict[str, Any] = getattr(importlib._bootstrap, "_module_locks", {})
     locks = [ref() for name, ref in list(found.items()) if name.partition(".")[0] in PACKAGES]
     return [
         lock for lock in locks if getattr(lock, "owner", None) not in (None, threading.get_ident())

@@ -29,8 +29,8 @@ def warmup(kinds: str | Iterable[str] | None = None) -> Path | None:
     For images, and for jobs that begin many times: 60 to 150 s the first time, then 2 s.
     `gpusampler warmup KIND ...` does the same.
     """
-    names = KINDS if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    names = tuple(checks.choice("kind", name, KINDS) for name in names)
+    names = tuple(KINDS) if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    names = tuple(checks.choice("kind", name, tuple(KINDS)) for name in names)
     from gpusampler import compiling, counting_sort
 
     for dtype in LABELS:

@@ -235,7 +235,7 @@ def chosen(members: Tensor | None, given: Any, purposes: Any, size: int) -> dict
     p = given.plan
     return {
         "MEMBER": purposes.MEMBER, "SCATTER": purposes.SCATTER, "IDENTITY": members is None,
-        "SIZES": row_sizes(p.smallest, p.largest), "BLOCK_SIZES": row_sizes(*p.block_span),
+        "SIZES": row_sizes(p.smallest, p.largest), "BLOCK_SIZES": row_sizes(*p.blocks.span),
         "SLOT_SIZES": slot_sizes(size, *p.grid, given.by_class), "BLOCK": DRAW_BLOCK,
         "num_warps": WARPS,
     }  # fmt: skip
