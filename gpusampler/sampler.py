@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpusampler import checks, packing, plan, weights
+from gpusampler import checks, mixes, packing, plan, weights
 from gpusampler.draws import FixedSegment, RandomSegment
 from gpusampler.history import Mark
 from gpusampler.segments import Segment
@@ -42,14 +42,11 @@ class MixedBatchSampler(StreamBatchSampler):
 
     def mix_of(self, alpha: Any, epoch: int) -> Weights:
         """The class mix of an alpha that a schedule gave for this epoch."""
-        try:
-            return self._by_alpha(alpha)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"the schedule gave for epoch {epoch}: {error}") from error
+        return self._by_alpha(checks.alpha(alpha, epoch=epoch))
 
     def _by_alpha(self, alpha: Any) -> Weights:
         make, sizes = weights.ALPHA_WEIGHTINGS[self._weighting], self.index.host_sizes
-        return make(sizes, checks.alpha(alpha), self._drop_empty)
+        return make(sizes, alpha, self._drop_empty)
 
     def set_alpha(self, alpha: Any) -> None:
         """Let the class mix be of this alpha from the next epoch boundary on.
@@ -71,22 +68,34 @@ class MixedBatchSampler(StreamBatchSampler):
             told = alpha(epoch)
             self._change(self.mix_of(told, epoch), alpha, told)
         else:
-            self._change(self._by_alpha(alpha))
+            self._change(self._by_alpha(checks.alpha(alpha)))
+
+    def set_shares(self, shares: Any) -> None:
+        """Let each class have this part of the draws from the next epoch boundary on.
+
+        shares  [C] numbers >= 0, one a class, in any unit, as shares= of SamplerFactory.get(); for
+                mixes that follow a loss or an accuracy. See set_alpha().
+        """
+        self._change(self._given(shares=shares))
 
     def set_weights(self, weights: Any) -> None:
-        """Let the class mix be in proportion to these from the next epoch boundary on.
+        """The same as set_shares()."""
+        self._change(self._given(weights=weights))
 
-        weights  [C] numbers >= 0, one a class, as weights= of SamplerFactory.get(); for mixes that
-                 follow a loss or an accuracy. See set_alpha().
+    def set_rates(self, rates: Any) -> None:
+        """Let a member of each class be drawn this often from the next epoch boundary on: a class's
+        share is its rate times its size.
+
+        rates   [C] numbers >= 0, one a class, in any unit. See set_alpha().
         """
-        self._change(_given(weights, self.index.host_sizes, self._drop_empty))
+        self._change(self._given(rates=rates))
+
+    def _given(self, **numbers: Any) -> Weights:
+        return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **numbers)
 
     def _change(self, mix: Weights, schedule: Any = None, told: Any = None) -> None:
         epoch = self._position.boundary(self._layout)
         self._history = self._history.changed_at(epoch, mix, self, schedule, told)
-
-
-_given = weights.given
 
 
 class WeightedFixedBatchSampler(MixedBatchSampler):
@@ -170,7 +179,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         )  # fmt: skip
 
     def warn_of(self, mix: Weights) -> None:
-        plan.warn_starved(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
+        plan.warn_uneven(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
 
 
 class WeightedRandomBatchSampler(MixedBatchSampler):
@@ -218,9 +227,7 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         )  # fmt: skip
         self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
         if not isinstance(class_weights, Weights):
-            sizes = self.index.host_sizes
-            rates = weights.given(class_weights, sizes).shares()
-            class_weights = weights.given(rates * sizes, sizes)
+            class_weights = weights.rates(class_weights, self.index.host_sizes, drop_empty)
         self._begin_with(class_weights, schedule)
 
     def _check_unique(self) -> None:

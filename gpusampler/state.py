@@ -41,17 +41,18 @@ MIX: dict[str, Any] = {
 
 
 def pack(
-    own: Mapping[str, Any], history: History, first: Mark, epoch: int, batch: int, make: Maker
+    own: Mapping[str, Any], history: History, epoch: int, batch: int, make: Maker
 ) -> dict[str, Any]:
-    """The state of this place; the mark that the sampler was made with, `first`, is left out."""
+    """The state of this place; a mix that the sampler was made with is left out."""
     mark, coming, _ = history.kept(epoch, batch, make)
+    counted = make.past == "draws"
     mix: dict[str, Any] = {"schedule": int(history.schedule is not None)}
     mix["changed"] = int(history.changed)
-    if history.changed or (mark is not first and make.past != "nothing"):
+    if history.changed or (mark.number and make.past != "nothing"):
         mix |= {"mix_epoch": mark.epoch, "mix_number": mark.number}
-        mix["mix"], mix["start"] = packed_mark(mark, make.past == "draws")
+        mix["mix"], mix["start"] = packed_mark(mark, counted)
     if coming is not None:
-        mix |= {"next_epoch": coming.epoch, "next_mix": packed_mark(coming, False)[0]}
+        mix |= {"next_epoch": coming.epoch, "next_mix": packed_mark(coming, counted)[0]}
     return {"format": FORMAT, **own, **MIX, **mix, "epoch": epoch, "batch": batch}
 
 

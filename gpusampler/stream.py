@@ -20,7 +20,7 @@ from torch.utils.data import BatchSampler
 from gpusampler import checks, distributed, fingerprint, state, trainers
 from gpusampler.batches import MAX_BYTES, Batches, Fixed
 from gpusampler.describe import table
-from gpusampler.position import Layout, Pass, Position
+from gpusampler.position import Layout, Pass, Position, what_is_left
 
 LIST_WINDOW_BYTES = 1 << 22
 
@@ -56,12 +56,13 @@ class StreamBatchSampler(Batches, BatchSampler):
         self._begins = threading.Lock()
         share = None if shard is None else distributed.rank_and_size(shard)
         share = trainers.agreed_share(share, sampler)
+        self.share_was_said = share is not None and not isinstance(shard, str)
         if share is not None:
             self._take_share(*share)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
         trainers.refuse_rebuilding(args, kwargs)
-        trainers.retire_the_one_made_anew(cls, depth=1)
+        trainers.retire_the_one_made_anew(cls, args, kwargs)
         return super().__new__(cls)
 
     @property
@@ -87,11 +88,12 @@ class StreamBatchSampler(Batches, BatchSampler):
         epoch   None: self.epoch, which the next iteration yields.
         """
         epoch = self.epoch if epoch is None else epoch
-        counts = self.class_counts_in(epoch).numpy()
+        counts, mix = self.class_counts_in(epoch).numpy(), self._history.at(epoch, self)[0].mix
         return table(
             f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
             f"seed {self.seed}, {self.index}, epoch {epoch}",
             self.index.host_sizes,
+            None if mix is None else mix.shares(),
             counts,
             self.index.carried(counts),
             self.n_batches,
@@ -140,6 +142,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         where = rank if world_size is None else (rank, world_size)
         other = copy.copy(self)
         other._position = Position(*self._position.next(self._layout))
+        other.share_was_said = not isinstance(where, str)
         other._take_share(*distributed.rank_and_size(where))
         return other
 
@@ -162,21 +165,22 @@ class StreamBatchSampler(Batches, BatchSampler):
         vars(self).update(state)
         self._begins = threading.Lock()
 
-    def check_agreement(self, group: Any = None) -> None:
+    def check_agreement(self, group: Any = None, share: str = "distinct") -> None:
         """Raise on every rank, naming those that differ, unless all hold the same stream.
 
-        group   the data-parallel process group; None: the default one. All its ranks must call.
+        group   the ranks to compare, which all must call: a process group or a DeviceMesh of one
+                dimension, as mesh["dp"]; None: the default group.
+        share   "distinct": sharded, no two ranks take the same share; "same": all take the same,
+                as tensor-parallel peers must: check_agreement(mesh["tp"], share="same").
         Compared are class index, class mix and its changes, kind, seed, batch_size, n_batches,
-        epoch, batch and world size; sharded, no two ranks may have the same rank.
-        One all_reduce of 8 bytes for each of these and rank.
+        epoch, batch and world size. One all_reduce of 8 bytes for each of these and rank.
         """
-        own = self.state_dict()
         facts = {
-            name: int(fingerprint.of_bytes(repr(value).encode()), 16) for name, value in own.items()
+            name: int(fingerprint.of_bytes(repr(value).encode()), 16)
+            for name, value in self.state_dict().items()
         }
-        facts["world size"] = self.world_size
-        place = self.rank if self.world_size > 1 else None
-        distributed.check_same(facts, place, group, self.device)
+        own = self.rank, self.world_size
+        distributed.check_same(facts, own, share, group, self.device)
 
     def state_dict(self, done: int | None = None) -> dict[str, Any]:
         """The place in the stream, as plain ints and strings; the same on every rank.
@@ -188,7 +192,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         The first call reads the class index once; none waits for a device after that.
         """
         history, (epoch, batch) = self._history, self._position.now(done, self._layout)
-        return state.pack(self._facts(), history, self._first, epoch, batch, self)
+        return state.pack(self._facts(), history, epoch, batch, self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where state_dict() was taken: on any rank of any world size, on any device.
@@ -198,7 +202,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         self._history = state.loaded(told, first, schedule, self._history, sizes, self)
-        self._position = Position(told["epoch"], told["batch"])
+        self._position = Position(*trainers.place_of_nodes(self, told["epoch"], told["batch"]))
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -214,8 +218,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         }
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, batch = self._position.next(self._layout)
-        trainers.refuse_to_go_astray(self.world_size, epoch, batch, depth=1)
+        trainers.refuse_to_go_astray(self, *self._position.next(self._layout))
         some = self._begin()
         for window in self._windows(some, LIST_WINDOW_BYTES):
             for row in window.cpu().numpy():
@@ -229,6 +232,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         Batches are built in windows; the current one and the next take at most window_bytes. Only
         the first window of each length waits for a copy, of a fixed plan's small table.
         """
+        trainers.warn_of_batches_alike(self)
         some = self._begin()
         for window in self._windows(some, self.window_bytes // 2):
             for row in window:
@@ -253,26 +257,9 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _begin(self) -> Pass:
         with self._begins:
             self._position, some = self._position.begun(self._layout)
-        self._warn_of_what_is_left(some)
+        for message in what_is_left(some, self._layout):
+            warnings.warn(message, stacklevel=3)
         return some
-
-    def _warn_of_what_is_left(self, some: Pass) -> None:
-        epoch, end = some.epoch, self.n_batches
-        left, lost = end - some.first, (end - some.first) % self.world_size
-        if some.length == 0:
-            warnings.warn(
-                f"this iteration yields no batch: it is what the loaded state has left of epoch "
-                f"{epoch}, and the next one yields epoch {epoch + 1}. A loop that counts epochs "
-                f"from there on needs set_epoch({epoch + 1}) after loading",
-                stacklevel=4,
-            )
-        if lost > end % self.world_size:
-            warnings.warn(
-                f"no rank gets batches {end - lost} to {end - 1} of epoch {epoch}: it goes on at "
-                f"batch {some.first}, and {self.world_size} ranks cannot share out the other "
-                f"{left} evenly. Resume on a number of ranks that divides {left} to train on all",
-                stacklevel=4,
-            )
 
     def _hand(self, some: Pass) -> None:
         some.handed += 1

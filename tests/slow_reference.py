@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
-from math import gcd, isqrt
+from math import gcd, isqrt, prod
 from typing import Any
 
 U16, U32, U64 = 2**16 - 1, 2**32 - 1, 2**64 - 1
@@ -129,7 +129,7 @@ def linear_weights(sizes: Sequence[int], alpha: float, drop_empty: bool = False)
 def given_weights(values: Sequence[float]) -> list[int]:
     """Weights scaled by the power of two that brings the largest into [2^61, 2^62).
 
-    Rounded down, but at least 1 where the value is positive.
+    Rounded down, but at least 1 where the value is positive. The values may be Decimals.
 
     >>> [w / 2**61 for w in given_weights([3, 0, 1.5])]
     [1.5, 0.0, 0.75]
@@ -141,6 +141,32 @@ def given_weights(values: Sequence[float]) -> list[int]:
     while largest * Fraction(2) ** k >= 2**62:
         k -= 1
     return [max(int(x * Fraction(2) ** k), int(x > 0)) for x in exact]
+
+
+def lowest_terms(values: Sequence[int]) -> list[int]:
+    """The same ratios in the least whole numbers.
+
+    >>> lowest_terms([6, 0, 10])
+    [3, 0, 5]
+    """
+    divisor = gcd(*values)
+    return [value // divisor for value in values]
+
+
+def said_weights(values: Sequence[object]) -> list[int]:
+    """What people write, as the least whole numbers in those ratios: .6, .3, .1 are 6, 3, 1.
+
+    From 2^62 on the largest becomes 2^62 - 1, the others in proportion, rounded down, but at least
+    1 where positive; in lowest terms again.
+
+    >>> said_weights([0.6, 0.3, 0.1]), said_weights([1, 2**63])
+    ([6, 3, 1], [1, 4611686018427387903])
+    """
+    exact = [Fraction(str(x)) for x in values]
+    whole = lowest_terms([int(x * prod(y.denominator for y in set(exact))) for x in exact])
+    if max(whole) >= 2**62:
+        whole = [max(w * (2**62 - 1) // max(whole), int(w > 0)) for w in whole]
+    return lowest_terms(whole)
 
 
 def fixed_counts(weights: Sequence[int], batch_size: int) -> list[int]:

@@ -63,6 +63,14 @@ def refusal(**options: Any) -> str:
     return said(lambda: lists(loader))
 
 
+def single(**options: Any) -> str:
+    """What is raised where the sampler is given in the place of one of single indices."""
+    AcceleratorState._reset_state(False)
+    accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(**options))
+    loader = accelerator.prepare(DataLoader(Items(), sampler=sampler(), batch_size=2))
+    return said(lambda: lists(loader))
+
+
 if __name__ == "__main__":
     found = {
         "epochs": epochs(),
@@ -77,6 +85,8 @@ if __name__ == "__main__":
         "refusal, workers": refusal(workers=2),
         "refusal, split": refusal(split_batches=True),
         "refusal, dispatched": refusal(dispatch_batches=True),
+        "single": single(),
+        "single, stateful": single(use_stateful_dataloader=True),
     }
     report(found)
     Accelerator().end_training()

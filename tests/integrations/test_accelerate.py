@@ -59,6 +59,20 @@ def test_two_processes_resume_by_load_state(ranks, how):
         assert [rank[how][i] for rank in ranks] == shares(batches)
 
 
+SINGLE = "this sampler gives whole batches, and torch's BatchSampler puts batch_size of them into"
+
+
+@pytest.mark.parametrize("options", [{}, {"use_stateful_dataloader": True}])
+def test_whole_batches_in_the_place_of_single_indices_are_refused(options):
+    assert accelerate.single(**options).startswith(SINGLE)
+
+
+@pytest.mark.parametrize("how", ["single", "single, stateful"])
+def test_two_processes_refuse_whole_batches_in_the_place_of_single_indices(ranks, how):
+    for rank in ranks:
+        assert rank[how].startswith(SINGLE)
+
+
 @pytest.mark.parametrize("how", ["", ", workers", ", split", ", dispatched"])
 def test_a_share_is_refused_and_not_shared_out_again(ranks, how):
     for rank in ranks:
