@@ -15,6 +15,7 @@ from pk_cases import PKCase
 from stratified_cases import StratifiedCase
 
 from gpusampler import SamplerFactory, given, ops, plan_checks
+from gpusampler.blocks import with_blocks
 
 HOST = torch.device("cpu")
 SIZES = [40, 1, 20, 3, 50, 33]
@@ -27,9 +28,12 @@ class Call:
     def __init__(self, name: str, n: int = 3, identity: bool = False):
         self.kind, _, how = name.partition("-")
         case, first, segment = self._case(how, identity)
-        plan = {"fixed": "fixed", "random": "random"}.get(self.kind, "plan")
+        plan = {"fixed": "fixed", "random": "random"}.get(self.kind.partition("_")[0], "plan")
         self.plan, self.size = getattr(case, plan), case.batch_size
-        tables, self.numbers = given.tables_on(HOST, self.kind, self.plan, first, segment)
+        if self.kind.endswith("_unique"):
+            self.plan = with_blocks(self.plan)
+        ordered = how == "ordered"
+        tables, self.numbers = given.tables_on(HOST, self.kind, self.plan, first, segment, ordered)
         self.tables: list = [*tables]
         if how == "drawn":
             rows = np.arange(n * self.size).reshape(n, self.size) % len(tables[0])
@@ -45,7 +49,7 @@ class Call:
     def _case(self, how, identity):
         if self.kind == "pk":
             return PKCase(SIZES, 4, 9, seed=2, first=7, segment=3), 7, 3
-        if self.kind == "stratified":
+        if self.kind.startswith("stratified"):
             mix = [1.0] * 6 if how == "rounds" else [9.0, 1.0, 0.5, 3.0, 30.0, 2.0]
             batch_size = 4 if how == "rounds" else 36
             return StratifiedCase(SIZES, batch_size, mix, seed=2, first=7, segment=3), 7, 3
@@ -67,6 +71,7 @@ class Call:
 
 
 KINDS = ["fixed", "random", "random-drawn", "stratified", "stratified-rounds", "pk"]
+KINDS += ["fixed_unique", "stratified_unique", "random-ordered", "pk-ordered"]
 
 
 @pytest.mark.parametrize("identity", [False, True])
