@@ -24,6 +24,7 @@ from gpusampler.weights import Weights
 MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key
 # table (8 bytes a batch and a cycle, so 12 a slot at the worst) then stays below 1.5 GiB
 MAX_BYTES = 1 << 30
+ORDERS = ("shuffle", "class")
 
 
 class Fixed:
@@ -54,7 +55,7 @@ class Fixed:
 class Batches:
     """The batches of a stream, by their numbers.
 
-    batch_size, n_batches, seed, device, index (the ClassIndex)   read-only
+    batch_size, n_batches, seed, device, index (the ClassIndex), order, unique   read-only
     """
 
     kind: str  # "fixed", "random", ...
@@ -65,8 +66,13 @@ class Batches:
     seed = Fixed("make another sampler with it")
     device = Fixed("make another sampler with it")
     index = Fixed("make another sampler of it")
+    order = Fixed("make another sampler with it")
+    unique = Fixed("make another sampler with it")
 
-    def __init__(self, class_idxs: Any, batch_size: Any, n_batches: Any, *, device: Any, seed: Any):
+    def __init__(
+        self, class_idxs: Any, batch_size: Any, n_batches: Any, *, device: Any, seed: Any,
+        order: Any, unique: Any,
+    ):  # fmt: skip
         on_cuda = isinstance(class_idxs, ClassIndex) and class_idxs.device.type == "cuda"
         where = checks.device(class_idxs.device if device is None and on_cuda else device)
         vars(self).update(
@@ -74,8 +80,14 @@ class Batches:
             n_batches=checks.n_batches(n_batches),
             seed=checks.seed(seed),
             device=where,
+            order=checks.choice("order", order, ORDERS),
+            unique=checks.flag("unique", unique),
         )
+        self._check_unique()
         vars(self).update(index=ClassIndex.from_class_idxs(class_idxs, device=where))
+
+    def _check_unique(self) -> None:
+        """Refuse unique=True, or False, where batches cannot be so."""
 
     def _begin_with(self, mix: Weights | None, schedule: Schedule | None = None) -> None:
         """Let the stream begin with this mix, in epoch 0: what a subclass's __init__ ends with."""

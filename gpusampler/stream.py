@@ -20,7 +20,7 @@ from torch.utils.data import BatchSampler
 from gpusampler import checks, distributed, fingerprint, state, trainers
 from gpusampler.batches import MAX_BYTES, Batches, Fixed
 from gpusampler.describe import table
-from gpusampler.position import Layout, Pass, Position
+from gpusampler.position import Layout, Pass, Position, what_is_left
 
 LIST_WINDOW_BYTES = 1 << 22
 
@@ -45,8 +45,11 @@ class StreamBatchSampler(Batches, BatchSampler):
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any,
         *, device: Any, seed: Any, window_bytes: Any, shard: Any, sampler: Any, unbroken: Any,
+        order: Any, unique: Any,
     ):  # fmt: skip
-        super().__init__(class_idxs, batch_size, n_batches, device=device, seed=seed)
+        super().__init__(
+            class_idxs, batch_size, n_batches, device=device, seed=seed, order=order, unique=unique
+        )
         vars(self).update(rank=0, world_size=1, unbroken=checks.flag("unbroken", unbroken))
         self.window_bytes = checks.integer("window_bytes", window_bytes, 1, 1 << 62)
         self._position = Position()
@@ -85,11 +88,12 @@ class StreamBatchSampler(Batches, BatchSampler):
         epoch   None: self.epoch, which the next iteration yields.
         """
         epoch = self.epoch if epoch is None else epoch
-        counts = self.class_counts_in(epoch).numpy()
+        counts, mix = self.class_counts_in(epoch).numpy(), self._history.at(epoch, self)[0].mix
         return table(
             f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
             f"seed {self.seed}, {self.index}, epoch {epoch}",
             self.index.host_sizes,
+            None if mix is None else mix.shares(),
             counts,
             self.index.carried(counts),
             self.n_batches,
@@ -209,6 +213,8 @@ class StreamBatchSampler(Batches, BatchSampler):
             "class_index": self.index.fingerprint,
             "class_mix": self._origin,
             "class_draws": self._class_draws(),
+            "order": self.order,
+            "unique": int(self.unique),
         }
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -251,26 +257,9 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _begin(self) -> Pass:
         with self._begins:
             self._position, some = self._position.begun(self._layout)
-        self._warn_of_what_is_left(some)
+        for message in what_is_left(some, self._layout):
+            warnings.warn(message, stacklevel=3)
         return some
-
-    def _warn_of_what_is_left(self, some: Pass) -> None:
-        epoch, end = some.epoch, self.n_batches
-        left, lost = end - some.first, (end - some.first) % self.world_size
-        if some.length == 0:
-            warnings.warn(
-                f"this iteration yields no batch: it is what the loaded state has left of epoch "
-                f"{epoch}, and the next one yields epoch {epoch + 1}. A loop that counts epochs "
-                f"from there on needs set_epoch({epoch + 1}) after loading",
-                stacklevel=4,
-            )
-        if lost > end % self.world_size:
-            warnings.warn(
-                f"no rank gets batches {end - lost} to {end - 1} of epoch {epoch}: it goes on at "
-                f"batch {some.first}, and {self.world_size} ranks cannot share out the other "
-                f"{left} evenly. Resume on a number of ranks that divides {left} to train on all",
-                stacklevel=4,
-            )
 
     def _hand(self, some: Pass) -> None:
         some.handed += 1

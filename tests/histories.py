@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    consumes,
     initialize,
     precondition,
     rule,
@@ -40,6 +41,7 @@ from hypothesis.stateful import (
 from gpusampler import SamplerFactory, draws, stream
 
 LAST = 11  # the last epoch that is set
+SHARES = st.sampled_from([(0, 1), (0, 2), (1, 2), (0, 3), (2, 3)])
 KINDS = {
     "fixed": {"kind": "fixed"},
     "stratified": {"kind": "stratified"},
@@ -130,6 +132,11 @@ def as_lists(found: Any) -> list[list[int]]:
     return found.tolist() if hasattr(found, "tolist") else found
 
 
+def few(machine: Histories) -> bool:
+    """So that most calls meet on one sampler."""
+    return len(machine.bundles.get("samplers", ())) < 4
+
+
 class Histories(RuleBasedStateMachine):
     samplers: Bundle[Sampler] = Bundle("samplers")
     walks: Bundle[Walk] = Bundle("walks")
@@ -178,16 +185,18 @@ class Histories(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------- iterating
 
-    @rule(target=walks, sampler=samplers, on_device=st.booleans())
-    def walk(self, sampler, on_device):
-        return Walk(sampler, sampler.real.on_device() if on_device else iter(sampler.real))
+    @rule(target=walks, sampler=samplers, on_device=st.booleans(), n=st.integers(0, 3))
+    def iterate(self, sampler, on_device, n):
+        walk = Walk(sampler, sampler.real.on_device() if on_device else iter(sampler.real))
+        self.hand_out(walk, n)
+        return walk
 
     @rule(walk=walks, n=st.integers(1, 3))
     def hand_out(self, walk, n):
         for _ in range(n):
             self.next_of(walk)
 
-    @rule(walk=walks)
+    @rule(walk=consumes(walks))
     def finish(self, walk):
         while not walk.over:
             self.next_of(walk)
@@ -223,23 +232,22 @@ class Histories(RuleBasedStateMachine):
         """The epoch of the last batch of a pass."""
         return model.epoch + (model.batch > 0 and self.first.unbroken)
 
-    @rule(walk=walks)
+    @rule(walk=consumes(walks))
     def abandon(self, walk):
         walk.real.close()
         walk.over = True
 
     # ------------------------------------------------------------------- moving
 
-    @rule(
-        sampler=samplers, epoch=st.one_of(st.integers(0, LAST), st.sampled_from(["next", "begun"]))
-    )
+    @rule(sampler=samplers)
+    def set_begun_epoch(self, sampler):
+        if sampler.model.last:
+            self.set_epoch(sampler, sampler.model.last.epoch)
+
+    @rule(sampler=samplers, epoch=st.one_of(st.none(), st.integers(0, LAST)))
     def set_epoch(self, sampler, epoch):
         model = sampler.model
-        if epoch == "begun":
-            assume(model.last is not None)
-            epoch = model.last.epoch
-        elif epoch == "next":
-            epoch = model.position()[0]
+        epoch = model.position()[0] if epoch is None else epoch
         if self.refused(lambda: model.set_epoch(epoch)):
             assert self.refused(lambda: sampler.real.set_epoch(epoch), "epoch")
         else:
@@ -287,20 +295,27 @@ class Histories(RuleBasedStateMachine):
             model.timeline = model.timeline.curved(model.boundary(), curve)
             Curve.asked.clear()
 
-    @rule(target=samplers, state=states)
-    def resume(self, state):
-        sampler = Sampler(self.made(), self.first.copied())
+    @precondition(few)
+    @rule(target=samplers, state=states, share=SHARES)
+    def resume(self, state, share):
+        sampler = self.sharded(Sampler(self.made(), self.first.copied()), share)
         self.load(sampler, state)
         return sampler
 
-    @rule(target=samplers, sampler=samplers, rank=st.integers(0, 2), world_size=st.integers(1, 3))
-    def shard(self, sampler, rank, world_size):
-        assume(rank < world_size and 1 in (world_size, sampler.model.world_size))
+    @precondition(few)
+    @rule(target=samplers, sampler=samplers, share=SHARES)
+    def shard(self, sampler, share):
+        assume(1 in (share[1], sampler.model.world_size))
+        return self.sharded(sampler, share)
+
+    def sharded(self, sampler, share):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            real = sampler.real.shard(rank, world_size)
-        return Sampler(real, sampler.model.sharded(rank, world_size))
+            real = sampler.real.shard(share)
+        self.asked_at_most(0)
+        return Sampler(real, sampler.model.sharded(*share))
 
+    @precondition(few)
     @rule(target=samplers, sampler=samplers, how=st.sampled_from(sorted(COPIES)))
     def copy(self, sampler, how):
         made = Sampler(COPIES[how](sampler.real), sampler.model.copied())

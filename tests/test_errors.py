@@ -47,7 +47,6 @@ MAKE = {
 # What takes an integer, and the least and the most it takes.
 INTEGERS = {
     "batch_size": (lambda x: get(batch_size=x), 1, (1 << 24) - 1),
-    "n_batches": (lambda x: get(n_batches=x), 1, (1 << 31) - 1),
     "window_bytes": (lambda x: get(window_bytes=x), 1, 1 << 62),
     "num_classes": (lambda x: ClassIndex.from_labels([0], x), 1, (1 << 31) - 1),
     "epoch": (lambda x: get().set_epoch(x), 0, (1 << 59) - 1),
@@ -56,7 +55,10 @@ INTEGERS = {
 }
 NO_INTEGERS = [1.0, 1.5, NAN, True, np.True_, "3", 2j, Fraction(3), Decimal(3), torch.tensor(3)]
 FIRST = r"must be one-dimensional.*, not shape"
-MIX = r"class mix comes from alpha or from weights, and {} was given; pass alpha in .*, or weights"
+MIX = (
+    r"class mix comes from alpha, from shares \(or weights.*\), or from rates, and {} given; "
+    r"pass one: alpha in .*, or shares or rates"
+)
 WRONG_WEIGHTS = [
     ([1], r"weights must have one number for each .* 2 classes, not shape \(1,\); pass 2 of them"),
     ([1, 2, 3], r"weights must have one number .* 2 classes, not shape \(3,\); pass 2 of them"),
@@ -80,8 +82,8 @@ WRONG_VALUES = [
     ),
     *(("kind", x, f"kind must be 'fixed'.*'random'.*, not {x!r}") for x in ("other", None, b"pk")),
     ("class_draw", "fixed", "class_draw must be 'multinomial' or 'counter', not 'fixed'"),
-    ("mix", (None, None), MIX.format("neither")),
-    ("mix", (0.5, [1, 1]), MIX.format("both")),
+    ("mix", (None, None), MIX.format("none was")),
+    ("mix", (0.5, [1, 1]), MIX.format("alpha and weights were")),
     *(("weights", *row) for row in WRONG_WEIGHTS),
     *(("rates", *row) for row in WRONG_WEIGHTS),
     ("counts", [1], "one count for each of the 2 classes, not 1; pass 2 of them"),
@@ -89,7 +91,11 @@ WRONG_VALUES = [
     ("counts", [2, -1], "a count per batch must be >= 0, but class 1 has -1; mend it"),
     ("counts", [0, 0], r"batch_size must be in \[1, .*, not 0; pass one in that range"),
     ("counts", [1 << 23, 1 << 23], r"batch_size must be in .*, not 16777216; pass one in that"),
-    ("labels", [0, -1, 2], "labels must be >= 0, but label 1 is -1; renumber"),
+    (
+        "labels",
+        [0, -1, 2],
+        "labels must be >= 0, but label 1 is -1; .*leave its samples out .*renumber",
+    ),
     ("labels", [0, 1.5], "labels must be whole numbers .* at 1 is 1.5; round them"),
     ("labels", torch.tensor([NAN]), "labels must be whole numbers .* at 0 is nan;.* mend"),
     ("labels", [0, 1 << 40], "largest label must be in .*, not 1099511627776; pass one"),
@@ -211,10 +217,27 @@ def test_an_integer_out_of_range_is_a_value_error(name, past):
         assert_refused(make, value, ValueError, pattern)
 
 
-@pytest.mark.parametrize("name", [*INTEGERS, "seed"])
+@pytest.mark.parametrize(
+    ("n_batches", "pattern"),
+    [
+        (0, r"at least 1, not 0: .*; an epoch of len\(dataset\) // batch_size .* pass 1"),
+        (-5, r"at least 1, not -5: .*; an epoch of len\(dataset\) // batch_size .* pass 1"),
+        (1 << 31, r"below 2\^31, not 2147483648; pass less"),
+        (10**30, rf"below 2\^31, not {10**30}; pass less"),
+    ],
+)
+def test_an_epoch_of_no_batches_is_told_how_many_it_may_have(n_batches, pattern):
+    assert_refused(
+        lambda x: get(n_batches=x), n_batches, ValueError, f"n_batches must be {pattern}"
+    )
+    assert len(get(n_batches=max(1, 5 // 8), batch_size=4)) == 1
+    assert len(get(n_batches=(1 << 31) - 1)) == (1 << 31) - 1
+
+
+@pytest.mark.parametrize("name", [*INTEGERS, "seed", "n_batches"])
 @pytest.mark.parametrize("value", NO_INTEGERS, ids=repr)
 def test_what_is_no_integer_is_a_type_error(name, value):
-    make = INTEGERS[name][0] if name in INTEGERS else lambda x: get(seed=x)
+    make = INTEGERS[name][0] if name in INTEGERS else lambda x: get(**{name: x})
     met = rf"{re.escape(repr(value))} \({type(value).__name__}\)"
     assert_refused(make, value, TypeError, f"{name} must be an integer, not {met}; pass an int")
 

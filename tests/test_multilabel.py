@@ -69,7 +69,11 @@ def test_an_explicit_zero_of_a_sparse_matrix_is_no_label():
         ([[0.5, 1]], ValueError, "one value is 0.5; compare"),
         ([[float("nan"), 1]], ValueError, "one value is nan; compare"),
         ([1, 0], ValueError, r"not of shape \(2,\); pass a matrix"),
-        ([[1], [1, 0]], ValueError, "ragged rows; pad them"),
+        (
+            [[1], [1, 0]],
+            ValueError,
+            "ragged rows; where each row lists the classes of a sample, make",
+        ),
         ([["a"]], TypeError, "pass numbers or bools"),
     ],
 )

@@ -313,6 +313,22 @@ def test_a_change_to_the_mix_in_force_is_none():
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_a_mix_that_was_to_come_in_one_state_is_in_force_in_the_next(name):
+    sampler = make(name)
+    iterator = iter(sampler)
+    next(iterator)
+    sampler.set_alpha(0.25)
+    states = [sampler.state_dict()]
+    list(iterator)
+    states += [sampler.state_dict()]
+    for state in states:
+        other = make(name)
+        other.load_state_dict(state)
+        rest = list(other) + list(other)
+        assert rest[-EPOCH:] == sampler.batches((2 - (state["batch"] > 0)) * EPOCH, EPOCH).tolist()
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_the_schedule_that_there_is_is_no_change(name):
     sampler = make(name, alpha=follow)
     before = sampler.state_dict()
