@@ -162,11 +162,13 @@ def refuse_to_go_astray(sampler: Any, epoch: int, batch: int) -> None:
         _refuse_single_indices()
     elif module == NODES:
         _refuse_batches_of_batches(frames.behind(asks, NODES_BETWEEN))
+        warn_of_batches_alike(sampler)
     elif module == ACCELERATE:  # which shards every batch sampler that it prepares
         _refuse_sharing_out_twice(sampler.world_size, frames.held(asks, "self"))
-        _refuse_lost_epoch(sampler.unbroken, epoch, asks)
+        _refuse_skips(sampler.unbroken, epoch, batch, asks)
     elif module == IGNITE:
         _refuse_skipping_twice(sampler.unbroken, batch, frames.held(asks, "self"))
+        warn_of_batches_alike(sampler)
     elif module in LOADERS:
         loop = frames.behind(asks, LOADERS)
         _refuse_skipping_iterations(sampler, epoch, batch, loop)
@@ -231,20 +233,29 @@ def _refuse_skipping_unbroken(who: str) -> None:
     )
 
 
-def _refuse_lost_epoch(unbroken: bool, epoch: int, frame: FrameType | None) -> None:
-    """In several processes Accelerate's skip_first_batches hides the sampler from its set_epoch,
-    and HF Trainer resumes so: SkipBatchSampler over BatchSamplerShard over this sampler."""
+def _refuse_skips(unbroken: bool, epoch: int, batch: int, frame: FrameType | None) -> None:
+    """Accelerate's skip_first_batches leaves out batches of what the sampler yields, so it must
+    yield the epoch, from its start, that Accelerate counts. In several processes it hides the
+    sampler from set_epoch: SkipBatchSampler over BatchSamplerShard over this sampler."""
     asking: list[Any] = []
     while frame is not None:
         if frames.module(frame) == ACCELERATE:
             asking.append(frames.held(frame, "self"))
         frame = frame.f_back
-    skips = any(type(one).__name__ == "SkipBatchSampler" for one in asking)
+    skipped = max((frames.number(one, "skip_batches") or 0 for one in asking), default=0)
+    if not skipped:
+        return
     if unbroken:
-        return _refuse_skipping_unbroken("Accelerate's skip_first_batches") if skips else None
+        _refuse_skipping_unbroken("Accelerate's skip_first_batches")
+    if batch:
+        raise RuntimeError(
+            f"Accelerate's skip_first_batches leaves out {skipped} batches, and this sampler "
+            f"begins at batch {batch} already, so others would be left out; do not load the "
+            f"sampler's state where you skip, but call set_epoch({epoch}) of the loader before it"
+        )
     counted = [frames.number(one, "iteration") for one in asking]
     told = next((count for count in counted if count is not None), epoch)
-    if told != epoch and skips:
+    if told != epoch:
         raise RuntimeError(
             f"Accelerate is to go on in epoch {told}, and this sampler in epoch {epoch}, since "
             f"skip_first_batches cannot tell it in several processes; call "
