@@ -94,6 +94,13 @@ def test_ranges_of_any_step_mixed_with_lists_are_the_sorted_lists(parts):
     assert np.allclose(found, carried)
 
 
+def test_a_sample_of_two_ranges_carries_both_classes():
+    apart = ClassIndex.from_class_idxs([range(5, 9), range(5)])
+    assert apart.carried(np.array([4.0, 5.0])).tolist() == [4.0, 5.0]
+    overlapping = ClassIndex.from_class_idxs([range(4), range(2, 6)])
+    assert overlapping.carried(np.array([4.0, 8.0])).tolist() == [8.0, 10.0]
+
+
 def test_ranges_out_of_order_take_four_bytes_a_member():
     tracemalloc.start()
     index = ClassIndex.from_class_idxs([range(10**7, 2 * 10**7), range(10**7)])
