@@ -36,7 +36,7 @@ def limit_of(n):
 
 
 def multinomial_of(sampler):
-    shares = sampler._history.segments[0]._shares
+    shares = sampler.segment_of(sampler._first)._shares
     return lambda: torch.multinomial(shares, 1 << 20, replacement=True)
 
 

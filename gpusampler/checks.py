@@ -102,6 +102,15 @@ def _float_or_exact(value: Any) -> float | Fraction:
     return float(found) if Fraction(repr(float(found))) == found else found
 
 
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{name} must be True or False, not {value!r} ({type(value).__name__}); "
+            f"pass one of them"
+        )
+    return bool(value)
+
+
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in options:
         listed = " or ".join(repr(option) for option in options)

@@ -133,8 +133,8 @@ class SamplerFactory:
             return self._told(StratifiedBatchSampler(mix, index, size, n_batches, **options))
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
+        sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
         counts = plan.fixed_counts(mix, size)
-        sampler = WeightedFixedBatchSampler(counts, index, n_batches, **options)
         plan.warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
         return self._told(sampler)
 

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from gpusampler import random_bits
+from gpusampler.order_guide import Guide, class_guide
 from gpusampler.weights import Weights
 
 # Columns of FixedPlan.rows and RandomPlan.rows: the first three are the same.
 CLASS, SIZE, FIRST, COUNT, RANK, GRID_A, GRID_B, START = range(8)
+I63 = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,43 @@ class FixedPlan:
                 COUNT a batch, first RANK in a batch, GRID_A x GRID_B (0 where size is small),
                 START: its draws before batch 0
     rank_row    [B] int32: the row of each rank
+    blocks      None, or the Blocks of each row: then no batch has a member twice
     """
 
     counts: np.ndarray
     rows: np.ndarray
     rank_row: np.ndarray
+    blocks: Any = None
+    order_guide = None  # ranks are class by class
+
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """What the op of this kind is given, besides members; numbers() too."""
+        given = self.rows, self.rank_row
+        return given if self.blocks is None else (*given, self.blocks.table)
+
+    def numbers(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.rank_row)
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """The permutation grid of [0, B)."""
+        return grid_or_none(self.batch_size)
+
+    @cached_property
+    def reach(self) -> int:
+        """How many members there must be."""
+        return int((self.rows[:, FIRST] + self.rows[:, SIZE]).max())
+
+    def batches(self, first: int) -> tuple[int, int]:
+        """The lowest and highest batch number whose ordinals are in [0, 2^63)."""
+        start, count = self.rows[:, START], self.rows[:, COUNT]
+        lowest = int((-(start // count)).max())
+        highest = (np.int64(I63) - np.maximum(start, 0)) // count
+        return max(first, lowest), int(highest.min()) - 1
 
     @cached_property
     def smallest(self) -> int:
@@ -70,6 +105,28 @@ class RandomPlan:
     shares: np.ndarray
     cuts: np.ndarray
     guide: np.ndarray
+    batch_size = None  # any
+
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """What the op of this kind is given, besides members; numbers() too."""
+        return self.rows, self.cuts.view(np.int64), self.guide
+
+    def numbers(self) -> tuple[int, ...]:
+        return ()
+
+    @cached_property
+    def reach(self) -> int:
+        """How many members there must be."""
+        return int((self.rows[:, FIRST] + self.rows[:, SIZE]).max())
+
+    def batches(self, first: int) -> tuple[int, int]:
+        """The lowest and highest batch number of a segment that begins with `first`."""
+        return first, I63
+
+    @cached_property
+    def order_guide(self) -> Guide:
+        """Which class a place in members is of."""
+        return class_guide(self.rows[:, FIRST])
 
     @cached_property
     def steps(self) -> int:
@@ -153,17 +210,29 @@ def _far_off(weights: Weights, counts: np.ndarray) -> tuple[int, int]:
     return (sum(time for *_, time in found), -max(found)[1]) if found else (0, 0)
 
 
-def fixed_plan(counts: np.ndarray, sizes: np.ndarray, offsets: np.ndarray) -> FixedPlan:
-    """Tables for the given counts per batch. Every class with a count must have members."""
+def fixed_plan(
+    counts: np.ndarray, sizes: np.ndarray, offsets: np.ndarray, start: np.ndarray | None = None
+) -> FixedPlan:
+    """Tables for the given counts per batch. Every class with a count must have members.
+
+    start  [C] draws of each class before batch 0; None: none.
+    """
     drawn = np.flatnonzero(counts)
-    rows = np.zeros((len(drawn), 8), dtype=np.int64)
-    rows[:, CLASS], rows[:, SIZE], rows[:, FIRST] = drawn, sizes[drawn], offsets[drawn]
-    rows[:, COUNT] = counts[drawn]
-    rows[:, RANK] = np.cumsum(counts[drawn]) - counts[drawn]
+    given = drawn, sizes[drawn], offsets[drawn], counts[drawn]
+    return FixedPlan(counts, *fixed_tables(*given, 0 if start is None else start[drawn]))
+
+
+def fixed_tables(
+    classes: np.ndarray, sizes: np.ndarray, firsts: np.ndarray, counts: np.ndarray, start: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """rows and rank_row of a FixedPlan, from those of its columns that others follow from."""
+    rows = np.zeros((len(classes), 8), dtype=np.int64)
+    rows[:, CLASS], rows[:, SIZE], rows[:, FIRST] = classes, sizes, firsts
+    rows[:, COUNT], rows[:, START] = counts, start
+    rows[:, RANK] = np.cumsum(counts) - counts
     distinct, which = np.unique(rows[:, SIZE], return_inverse=True)
     rows[:, GRID_A : GRID_B + 1] = np.array([grid_or_none(n) for n in distinct.tolist()])[which]
-    rank_row = np.repeat(np.arange(len(drawn), dtype=np.int32), counts[drawn])
-    return FixedPlan(counts, rows, rank_row)
+    return rows, np.repeat(np.arange(len(classes), dtype=np.int32), counts)
 
 
 def random_plan(weights: Weights, sizes: np.ndarray, offsets: np.ndarray) -> RandomPlan:
@@ -174,10 +243,11 @@ def random_plan(weights: Weights, sizes: np.ndarray, offsets: np.ndarray) -> Ran
     below = accumulate(values[:-1], initial=0)
     cuts = np.array([(w << 64) // weights.total for w in below], dtype=np.uint64)
     ended = np.append(cuts, np.uint64(random_bits.U64))
-    return RandomPlan(rows, weights.shares()[drawn], ended, _guide(cuts))
+    return RandomPlan(rows, weights.shares()[drawn], ended, guide_of(cuts))
 
 
-def _guide(cuts: np.ndarray) -> np.ndarray:
+def guide_of(cuts: np.ndarray) -> np.ndarray:
+    """The guide of a RandomPlan to these cuts, without their end."""
     bits = min(24, (4 * len(cuts)).bit_length())
     starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
     rows = np.searchsorted(cuts, starts, side="right") - 1

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpusampler import checks, plan, weights
+from gpusampler import checks, mixes, packing, plan, weights
 from gpusampler.draws import FixedSegment, RandomSegment
-from gpusampler.segments import Change, Segment
+from gpusampler.history import Mark
+from gpusampler.segments import Segment
 from gpusampler.stream import StreamBatchSampler
-from gpusampler.weights import as_weights as checked_weights
+from gpusampler.weights import Weights
 
 
 class MixedBatchSampler(StreamBatchSampler):
@@ -22,25 +23,30 @@ class MixedBatchSampler(StreamBatchSampler):
 
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any, *,
-        weighting: Any, drop_empty: Any, schedule: Any, **options: Any,
+        weighting: Any, drop_empty: Any, **options: Any,
     ):  # fmt: skip
         super().__init__(class_idxs, batch_size, n_batches, **options)
         self._weighting = checks.choice("weighting", weighting, weights.WEIGHTINGS)
         self._drop_empty = bool(drop_empty)
+
+    def _begin_with(self, mix: Weights | None, schedule: Any = None) -> None:
         if schedule is not None and not callable(schedule):
             raise TypeError(
                 f"schedule must be a function of the epoch that gives alpha, not "
                 f"{schedule!r} ({type(schedule).__name__}); pass a function"
             )
-        self._history.schedule = schedule
+        super()._begin_with(mix, schedule)
 
-    def _mix(self, change: Change) -> weights.Weights:
-        sizes = self.index.host_sizes
-        if isinstance(change, np.ndarray):
-            return weights.given(change, sizes, self._drop_empty)
-        return weights.ALPHA_WEIGHTINGS[self._weighting](
-            sizes, checks.alpha(change), self._drop_empty
-        )
+    def _identity(self, mark: Mark) -> bytes:
+        return packing.mix_bytes(mark.mix)
+
+    def mix_of(self, alpha: Any, epoch: int) -> Weights:
+        """The class mix of an alpha that a schedule gave for this epoch."""
+        return self._by_alpha(checks.alpha(alpha, epoch=epoch))
+
+    def _by_alpha(self, alpha: Any) -> Weights:
+        make, sizes = weights.ALPHA_WEIGHTINGS[self._weighting], self.index.host_sizes
+        return make(sizes, alpha, self._drop_empty)
 
     def set_alpha(self, alpha: Any) -> None:
         """Let the class mix be of this alpha from the next epoch boundary on.
@@ -49,47 +55,69 @@ class MixedBatchSampler(StreamBatchSampler):
                 sampler was made with.
         An epoch that was begun keeps its mix. Members go on in their order: a class that is drawn
         more or less often from then on still goes through all its members before any repeats.
-        All ranks must call it alike, in the same epoch; state_dict() holds it.
+        All ranks must call it alike, in the same epoch; state_dict() holds it. What is kept is the
+        mix in force and the one to come: earlier epochs can then not be asked for any more.
         """
         if self._weighting not in weights.ALPHA_WEIGHTINGS:
             raise ValueError(
                 f"weighting={self._weighting!r} has no alpha to set; "
                 f"use set_weights(), or make the sampler with weighting='linear' or 'power'"
             )
-        change = alpha(self._boundary()) if callable(alpha) else alpha
-        self._change(float(checks.alpha(change)), alpha if callable(alpha) else None)
+        if callable(alpha):
+            epoch = self._position.boundary(self._layout)
+            told = alpha(epoch)
+            self._change(self.mix_of(told, epoch), alpha, told)
+        else:
+            self._change(self._by_alpha(checks.alpha(alpha)))
+
+    def set_shares(self, shares: Any) -> None:
+        """Let each class have this part of the draws from the next epoch boundary on.
+
+        shares  [C] numbers >= 0, one a class, in any unit, as shares= of SamplerFactory.get(); for
+                mixes that follow a loss or an accuracy. See set_alpha().
+        """
+        self._change(self._given(shares=shares))
 
     def set_weights(self, weights: Any) -> None:
-        """Let the class mix be in proportion to these from the next epoch boundary on.
+        """The same as set_shares()."""
+        self._change(self._given(weights=weights))
 
-        weights  [C] numbers >= 0, one a class, as weights= of SamplerFactory.get(); for mixes that
-                 follow a loss or an accuracy. See set_alpha().
+    def set_rates(self, rates: Any) -> None:
+        """Let a member of each class be drawn this often from the next epoch boundary on: a class's
+        share is its rate times its size.
+
+        rates   [C] numbers >= 0, one a class, in any unit. See set_alpha().
         """
-        self._change(checked_weights(weights, self.index.num_classes), None)
+        self._change(self._given(rates=rates))
 
-    def _boundary(self) -> int:
-        return self._place.epoch + (self._place.batch > 0)
+    def _given(self, **numbers: Any) -> Weights:
+        return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **numbers)
 
-    def _change(self, change: Change, schedule: Any) -> None:
-        history, epoch = self._history.copy(), self._boundary()
-        history.follow(epoch - 1, self._segment)
-        history.schedule = None
-        history.begin(epoch, change, self._segment)
-        history.schedule, history.followed = schedule, epoch + 1
-        self._history = history
+    def _change(self, mix: Weights, schedule: Any = None, told: Any = None) -> None:
+        epoch = self._position.boundary(self._layout)
+        self._history = self._history.changed_at(epoch, mix, self, schedule, told)
 
 
 class WeightedFixedBatchSampler(MixedBatchSampler):
     """Batches with the same class counts each; a class goes through all its members, in a new
     order each time, before any repeats.
 
-    class_samples_per_batch  [C] whole numbers >= 0; their sum is the batch size.
+    class_samples_per_batch  [C] whole numbers >= 0; their sum is the batch size. Or a Weights, and
+                             batch_size.
     class_idxs               one sequence of dataset indices a class, or a ClassIndex.
     n_batches                batches in an epoch.
     device                   where batches are built; None: CUDA if there is one, else the CPU.
     seed                     any integer, modulo 2^64.
     shard                    None, or this rank's part of the stream, see shard(): "auto",
                              (rank, world_size), a ProcessGroup, a DeviceMesh of one dimension.
+    unbroken                 True: an iteration goes on where the last one stopped, across epochs,
+                             for loops that cut epochs short; set_epoch() then sets nothing.
+    order                    "shuffle": a batch's slots in a keyed order. "class": class by class,
+                             ascending; those of a class in the order in which they are drawn.
+    unique                   True: no batch has a member of a class twice, if the class has as many
+                             as the batch has draws of it; a class of fewer gives each of its
+                             members as often, or once more. A change of mix lets all classes begin
+                             with a new pass over their members.
     weighting, drop_empty, schedule
                              how set_alpha() makes a mix of alpha; alpha by epoch, from 1 on.
     sampler                  for Lightning, which passes a DistributedSampler here.
@@ -107,44 +135,51 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         class_idxs: Any,
         n_batches: int,
         *,
+        batch_size: int | None = None,
         device: Any = None,
         seed: int = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
+        unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
         sampler: Any = None,
     ):
-        counts = _counts(class_samples_per_batch)
+        mix, counts = class_samples_per_batch, None
+        if not isinstance(mix, Weights):
+            counts = _counts(mix)
+            if batch_size not in (None, int(counts.sum())):
+                raise ValueError(
+                    f"batch_size must be the sum of class_samples_per_batch, {counts.sum()}, not "
+                    f"{batch_size}; leave it out"
+                )
+            batch_size = int(counts.sum())
         super().__init__(
-            class_idxs, int(counts.sum()), n_batches, device=device, seed=seed,
+            class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
-            weighting=weighting, drop_empty=drop_empty, schedule=schedule,
+            weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
-        sizes = self.index.host_sizes
-        if len(counts) != len(sizes):
-            raise ValueError(
-                f"class_samples_per_batch must have one count for each of the {len(sizes)} "
-                f"classes, not {len(counts)}; pass {len(sizes)} of them"
-            )
-        stranded = np.flatnonzero((counts > 0) & (sizes == 0))
-        if len(stranded):
-            c = stranded[0]
-            raise ValueError(
-                f"class {c} has a count of {counts[c]} per batch and no members; set it to 0"
-            )
-        self._counts = counts
-        self._history.begin(0, None, self._segment)
+        if counts is not None:
+            mix = _counted(counts, self.index.host_sizes)
+        self._begin_with(mix, schedule)
 
-    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
-        if change is None:
-            counts = self._counts
-        else:
-            mix = self._mix(change)
-            counts = plan.fixed_counts(mix, self.batch_size)
-            plan.warn_uneven(mix, counts, stacklevel=2)
-        return FixedSegment(counts, self.index, self.seed, number, first, start)
+    def _identity(self, mark: Mark) -> bytes:
+        """Its counts, which is all that batches tell of a mix."""
+        return plan.fixed_counts(mark.mix, self.batch_size).astype("<i8").tobytes()
+
+    def _segment(self, mark: Mark) -> Segment:
+        first = mark.epoch * self.n_batches
+        return FixedSegment(
+            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
+            self.order == "class", self.unique,
+        )  # fmt: skip
+
+    def warn_of(self, mix: Weights) -> None:
+        plan.warn_uneven(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
 
 
 class WeightedRandomBatchSampler(MixedBatchSampler):
@@ -157,6 +192,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     class_draw     "multinomial": classes come from torch.multinomial, in blocks of about 2^20;
                    the same on one device model and torch version. "counter": from the batch
                    number and slot; the same everywhere, random access, and faster.
+    order          "class": class by class, ascending; those of a class in the order of the slots
+                   that they have otherwise.
     device, seed, shard, ...   as for WeightedFixedBatchSampler.
     """
 
@@ -174,28 +211,46 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         seed: int = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
+        unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
         sampler: Any = None,
     ):
         super().__init__(
-            class_idxs, batch_size, n_batches, device=device, seed=seed,
+            class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
-            weighting=weighting, drop_empty=drop_empty, schedule=schedule,
+            weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
         self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
-        if not isinstance(class_weights, weights.Weights):
-            sizes = self.index.host_sizes
-            rates = weights.given(class_weights, sizes).shares()
-            class_weights = weights.given(rates * sizes, sizes)
-        self._first_mix = class_weights
-        self._history.begin(0, None, self._segment)
+        if not isinstance(class_weights, Weights):
+            class_weights = weights.rates(
+                class_weights, self.index.host_sizes, drop_empty, "class_weights"
+            )
+        self._begin_with(class_weights, schedule)
 
-    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
-        mix = self._first_mix if change is None else self._mix(change)
+    def _check_unique(self) -> None:
+        if self.unique:
+            raise ValueError(
+                "kind='random' draws with replacement, so a batch may have a member twice, and "
+                "unique must be False, not True; leave it out, or take kind='fixed' or "
+                "'stratified', which can be unique"
+            )
+
+    @property
+    def past(self) -> str:  # type: ignore[override]
+        return "nothing" if self.class_draw == "counter" else "number"
+
+    def _segment(self, mark: Mark) -> Segment:
         counter = self.class_draw == "counter"
-        return RandomSegment(mix, self.index, self.seed, self.batch_size, counter, number, first)
+        first = 0 if counter else mark.epoch * self.n_batches
+        return RandomSegment(
+            mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first,
+            self.order == "class",
+        )  # fmt: skip
 
     def _class_draws(self) -> str:
         if self.class_draw == "counter":
@@ -217,3 +272,19 @@ def _counts(values: Any) -> np.ndarray:
         raise ValueError(f"a count per batch must be >= 0, but class {c} has {counts[c]}; mend it")
     checks.batch_size(sum(counts.tolist()))  # in Python ints, which do not wrap
     return counts
+
+
+def _counted(counts: np.ndarray, sizes: np.ndarray) -> Weights:
+    """The mix that gives these counts."""
+    if len(counts) != len(sizes):
+        raise ValueError(
+            f"class_samples_per_batch must have one count for each of the {len(sizes)} "
+            f"classes, not {len(counts)}; pass {len(sizes)} of them"
+        )
+    stranded = np.flatnonzero((counts > 0) & (sizes == 0))
+    if len(stranded):
+        c = stranded[0]
+        raise ValueError(
+            f"class {c} has a count of {counts[c]} per batch and no members; set it to 0"
+        )
+    return weights.given(counts, sizes)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from gpusampler import checks, ops, plan, plan_pk, random_bits
+from gpusampler import checks, given, ops, plan_pk, random_bits
+from gpusampler.batches import Fixed
 from gpusampler.class_index import ClassIndex
-from gpusampler.segments import Change, Segment
+from gpusampler.history import Mark
+from gpusampler.segments import Segment
 from gpusampler.stream import StreamBatchSampler
 
 
@@ -22,16 +23,14 @@ class PKSegment(Segment):
 
     def __init__(
         self, classes_per_batch: int, members_per_class: int, index: ClassIndex, seed: int,
-        number: int, first: int, start: np.ndarray,
+        number: int, first: int, start: np.ndarray, by_class: bool = False,
     ):  # fmt: skip
         super().__init__(number, first, start)
         self.index, self.seed = index, seed
         self._plan = plan_pk.pk_plan(
             index.host_sizes, index.host_offsets, classes_per_batch, members_per_class
         )
-        self._rows = torch.from_numpy(self._plan.rows).to(index.device)
-        self._rotations = torch.from_numpy(self._plan.rotations).to(index.device)
-        self._grid = plan.grid_or_none(classes_per_batch * members_per_class)
+        self._given = given.tables_on(index.device, "pk", self._plan, first, number, by_class)
 
     def mean_counts(self) -> np.ndarray:
         p, counts = self._plan, np.zeros(self.index.num_classes)
@@ -41,16 +40,9 @@ class PKSegment(Segment):
     def draws(self, n: int) -> np.ndarray:
         return np.zeros(self.index.num_classes, np.int64)
 
-    def identity(self) -> bytes:
-        return f"{self._plan.classes_per_batch} x {self._plan.members_per_class}".encode()
-
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
-        p = self._plan
-        ops.draw_pk(
-            out, self.index.members, self._rows, self._rotations, p.members_per_class, p.copies,
-            p.spans, *self._grid, random_bits.signed(self.seed), g0, stride, self.first,
-            self.number,
-        )  # fmt: skip
+        seed = random_bits.signed(self.seed)
+        ops.draw("pk", out, self.index.members, *self._given, seed, g0, stride)
 
 
 class PKBatchSampler(StreamBatchSampler):
@@ -66,6 +58,9 @@ class PKBatchSampler(StreamBatchSampler):
     classes_per_batch  P, at most the classes with members.
     members_per_class  K; the batch size is P * K.
     n_batches          batches in an epoch.
+    order              "shuffle": a batch's slots in a keyed order; "class": classes ascending, the
+                       K members of each together, so that a batch is x.view(P, K, ...).
+    unique             is True whatever is passed: batches of this kind are so.
     device, seed, window_bytes, shard, sampler   as for WeightedFixedBatchSampler.
 
     >>> sampler = PKBatchSampler([[0, 1, 2], [3, 4], [5]], 2, 2, 3, device="cpu")
@@ -74,6 +69,8 @@ class PKBatchSampler(StreamBatchSampler):
     """
 
     kind = "pk"
+    classes_per_batch = Fixed("make another sampler with it")
+    members_per_class = Fixed("make another sampler with it")
 
     def __init__(
         self,
@@ -86,11 +83,16 @@ class PKBatchSampler(StreamBatchSampler):
         seed: int = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
+        unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = True,
         sampler: Any = None,
     ):
         most = checks.MAX_BATCH_SIZE
-        self.classes_per_batch = checks.integer("classes_per_batch", classes_per_batch, 1, most)
-        self.members_per_class = checks.integer("members_per_class", members_per_class, 1, most)
+        vars(self).update(
+            classes_per_batch=checks.integer("classes_per_batch", classes_per_batch, 1, most),
+            members_per_class=checks.integer("members_per_class", members_per_class, 1, most),
+        )
         size = self.classes_per_batch * self.members_per_class
         if size > most:
             raise ValueError(
@@ -99,7 +101,8 @@ class PKBatchSampler(StreamBatchSampler):
             )
         super().__init__(
             class_idxs, size, n_batches, device=device, seed=seed, window_bytes=window_bytes,
-            shard=shard, sampler=sampler,
+            shard=shard, sampler=sampler, unbroken=unbroken, order=order,
+            unique=checks.flag("unique", unique) or True,
         )  # fmt: skip
         filled = int(np.count_nonzero(self.index.host_sizes))
         if self.classes_per_batch > filled:
@@ -107,10 +110,13 @@ class PKBatchSampler(StreamBatchSampler):
                 f"classes_per_batch must be at most the {filled} classes that have members, not "
                 f"{self.classes_per_batch}; a batch has no class twice, so lower it"
             )
-        self._history.begin(0, None, self._segment)
+        self._begin_with(None)
 
-    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
+    def _identity(self, mark: Mark) -> bytes:
+        return f"{self.classes_per_batch} x {self.members_per_class}".encode()
+
+    def _segment(self, mark: Mark) -> Segment:
         return PKSegment(
-            self.classes_per_batch, self.members_per_class, self.index, self.seed, number, first,
-            start,
+            self.classes_per_batch, self.members_per_class, self.index, self.seed, mark.number,
+            mark.epoch * self.n_batches, mark.start, self.order == "class",
         )  # fmt: skip

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gpusampler import weights
 from gpusampler.draws_stratified import StratifiedSegment
+from gpusampler.history import Mark
 from gpusampler.plan_stratified import MAX_BATCHES
 from gpusampler.sampler import MixedBatchSampler
-from gpusampler.segments import Change, Segment
+from gpusampler.segments import Segment
 
 
 class StratifiedBatchSampler(MixedBatchSampler):
@@ -30,7 +30,7 @@ class StratifiedBatchSampler(MixedBatchSampler):
     class_weights  the class mix: a Weights, or [C] numbers >= 0 in any unit.
     class_idxs     one sequence of dataset indices a class, or a ClassIndex.
     batch_size, n_batches
-    device, seed, shard, ...   as for WeightedFixedBatchSampler.
+    device, seed, shard, order, unique, ...   as for WeightedFixedBatchSampler.
 
     Batches are numbered below 2^42. A batch takes O(batch_size * log(C)) work.
 
@@ -57,31 +57,37 @@ class StratifiedBatchSampler(MixedBatchSampler):
         seed: int = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
+        unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
         sampler: Any = None,
     ):
         super().__init__(
-            class_idxs, batch_size, n_batches, device=device, seed=seed,
+            class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
-            weighting=weighting, drop_empty=drop_empty, schedule=schedule,
+            weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
         if not isinstance(class_weights, weights.Weights):
             class_weights = weights.given(class_weights, self.index.host_sizes, drop_empty)
-        self._first_mix = class_weights
-        self._history.begin(0, None, self._segment)
+        self._begin_with(class_weights, schedule)
 
-    def _segment(self, change: Change, number: int, first: int, start: np.ndarray) -> Segment:
-        mix = self._first_mix if change is None else self._mix(change)
-        return StratifiedSegment(mix, self.index, self.seed, self.batch_size, number, first, start)
+    def _segment(self, mark: Mark) -> Segment:
+        first = mark.epoch * self.n_batches
+        return StratifiedSegment(
+            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
+            self.order == "class", self.unique,
+        )  # fmt: skip
 
     @property
     def count_bounds(self) -> Tensor:
         """[C] float64, on the host: the most that a class's draws since the mix began can differ
         from its share of them, at any moment of this epoch's mix."""
-        segment, _ = self._history.at(self.epoch, self._segment)
-        return torch.from_numpy(segment.count_bounds())  # type: ignore[attr-defined]
+        mark, _ = self._history.at(self.epoch, self)
+        return torch.from_numpy(self.segment_of(mark).count_bounds())  # type: ignore[attr-defined]
 
     def _last_batch(self) -> int:
         return min(super()._last_batch(), MAX_BATCHES - 1)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler, draws, stream
+from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler, batches, draws, stream
 
 SAMPLERS = {
     "fixed": {"kind": "fixed"},
@@ -113,7 +113,7 @@ def test_a_batch_is_the_same_however_it_is_reached(name, monkeypatch):
         monkeypatch.setattr(stream, "LIST_WINDOW_BYTES", window_bytes)
         windowed.set_epoch(0)
         assert list(windowed) == built.tolist()
-    monkeypatch.setattr(stream, "MAX_SLOTS", 100)
+    monkeypatch.setattr(batches, "MAX_SLOTS", 100)
     assert torch.equal(sampler.build(), built)
 
 

@@ -120,18 +120,6 @@ def test_one_wrong_bit_is_noticed():
     assert len({str(one) for one in found}) == 5
 
 
-def test_op_passes_torch_opcheck():
-    case = StratifiedCase([40, 20, 3], 16, 0.5, seed=2)
-    p, t, tree = case.plan, torch.from_numpy, cases.tree_of(case)
-    tables = cases.tables_of(case)
-    ends = p.key_ends(3)
-    torch.library.opcheck(
-        torch.ops.gpusampler.draw_stratified.default,
-        (torch.zeros((3, 16), dtype=torch.int64), t(case.members), *map(t, tables), *tree, t(ends),
-         int(ends[-1]), 3, 40, 0, 0, 2, case.tie_key, 0, 1, 0, 0),
-    )  # fmt: skip
-
-
 # ------------------------------------------------------------------------------- counts
 
 
@@ -220,7 +208,9 @@ def test_a_class_of_9_in_100968_is_drawn_about_its_due():
 
 def test_a_sampler_tells_how_close_its_counts_are():
     sampler = make(mix=(5, 3, 1, 1.5))
-    assert sampler.count_bounds.tolist() == sampler._history.segments[0].count_bounds().tolist()
+    assert (
+        sampler.count_bounds.tolist() == sampler.segment_of(sampler._first).count_bounds().tolist()
+    )
     assert 0 < sampler.count_bounds.max() <= 2
     assert make(mix=(4, 2, 1, 1)).count_bounds.tolist() == [0, 0, 0, 0]  # whole quotas
 
@@ -248,7 +238,7 @@ def test_the_state_of_a_mix_with_rounds_is_told_from_one_that_is_alike_but_for_l
         StratifiedBatchSampler(weights.linear(np.array(sizes), alpha), index, 2, 9, device="cpu")
         for alpha in (1.0, 0.9999999999999999)
     ]
-    plans = [sampler._history.segments[0]._plan for sampler in samplers]
+    plans = [sampler.segment_of(sampler._first)._plan for sampler in samplers]
     assert plans[0].shares.tolist() == plans[1].shares.tolist()
     assert plans[0].round_batches and not plans[1].round_batches
     with pytest.raises(ValueError, match="the class mix"):

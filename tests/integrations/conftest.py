@@ -27,8 +27,12 @@ def environment():
     os.environ.update(before)
 
 
+ALIKE = "error:each of 2 processes gets the same batches:UserWarning"
+
+
 @pytest.fixture(scope="module")
 def ranks(request, tmp_path_factory):
-    """What each rank reports of the script beside a module: ranks_x.py of test_x.py."""
+    """What each rank reports of the script beside a module: ranks_x.py of test_x.py; where it is
+    warned of batches that all ranks get alike, an error."""
     script = request.module.__name__.replace("test_", "ranks_")
-    return launch(f"{script}.py", tmp_path_factory.mktemp(script))
+    return launch(f"{script}.py", tmp_path_factory.mktemp(script), PYTHONWARNINGS=ALIKE)

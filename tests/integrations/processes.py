@@ -17,18 +17,21 @@ RANKS = 2
 LIMIT = 150  # seconds
 
 
-def launch(script: str, folder: Path) -> list[dict[str, Any]]:
-    """Run it in two processes that meet on the loopback; each rank's report, rank 0 first."""
-    code, told = torchrun(script, folder)
+def launch(
+    script: str, folder: Path, ranks: int = RANKS, **environment: str
+) -> list[dict[str, Any]]:
+    """Run it in two processes that meet on the loopback, or more; each rank's report, rank 0
+    first."""
+    code, told = torchrun(script, folder, ranks, **environment)
     assert code == 0, told
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
 
 
-def torchrun(script: str, folder: Path, **environment: str) -> tuple[int, str]:
+def torchrun(script: str, folder: Path, ranks: int, **environment: str) -> tuple[int, str]:
     """The exit status of the launcher, and all that was printed."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
-        "--nproc-per-node", str(RANKS), str(Path(__file__).parent / script), str(folder),
+        "--nproc-per-node", str(ranks), str(Path(__file__).parent / script), str(folder),
     ]  # fmt: skip
     loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
     one_each = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -49,7 +52,7 @@ def said(use: Callable[[], Any]) -> str:
     """What is raised, to be reported."""
     try:
         return f"gave {use()}"
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         return str(error)
 
 

@@ -3,9 +3,15 @@
 import json
 import multiprocessing
 
+import items
 import pytest
 from items import N_BATCHES, Items, lists, sampler, stream
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, Sampler
+
+pytest.importorskip("torchdata.stateful_dataloader")
+
+import ranks_data_loader
+from ranks_data_loader import StatefulDataLoader
 
 WORKERS = {
     "none": {},
@@ -93,3 +99,55 @@ def test_two_ranks_share_each_epoch_and_another_number_of_ranks_goes_on(loader_o
     alone = sampler()
     alone.load_state_dict(states[0])
     assert lists(loader_of(alone)) == stream(14, 18)
+
+
+@pytest.mark.parametrize("how", ranks_data_loader.WARNED)
+def test_all_ranks_are_warned_once_where_each_gets_the_same_batches(ranks, how):
+    for rank in ranks:
+        ((where, told),) = rank[how]
+        assert where == (items.__file__ if how != "on_device" else ranks_data_loader.__file__)
+        assert told.startswith("each of 2 processes gets the same batches from this sampler; pass")
+        assert "shard='auto' to share them out, or shard=(0, 1) where all are meant to" in told
+
+
+@pytest.mark.parametrize("how", ranks_data_loader.QUIET)
+def test_no_rank_is_warned_where_the_share_was_said_or_is_taken_by_other_code(ranks, how):
+    assert [rank[how] for rank in ranks] == [[], []]
+
+
+SINGLE = {
+    "sampler=": {"sampler": "batches", "batch_size": 8},
+    "sampler=, drop_last": {"sampler": "batches", "batch_size": 8, "drop_last": True},
+    "sampler= alone": {"sampler": "batches"},
+    "BatchSampler": {"batch_sampler": "of batches"},
+}
+
+
+@pytest.mark.parametrize("cls", [DataLoader, StatefulDataLoader])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("how", SINGLE)
+def test_whole_batches_in_the_place_of_single_indices_are_refused(how, workers, cls):
+    given = {"batches": sampler(), "of batches": BatchSampler(sampler(), 3, False)}
+    options = {name: given.get(value, value) for name, value in SINGLE[how].items()}
+    loader = cls(Items(), num_workers=workers, **options)
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"gives whole batches, .* batch_sampler=sampler, and"):
+            next(iter(loader))
+
+
+@pytest.mark.parametrize("cls", [DataLoader, StatefulDataLoader])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_dataset_that_loads_whole_batches_gets_them_where_batch_size_is_none(workers, cls):
+    loader = cls(Items(), sampler=sampler(), batch_size=None, num_workers=workers)
+    assert [list(loader) for _ in range(2)] == [stream(0, 6), stream(6, 12)]
+
+
+def test_single_indices_made_of_the_batches_are_batched_anew():
+    class Single(Sampler):
+        def __iter__(self):
+            for batch in ours:
+                yield from batch
+
+    ours = sampler()
+    found = lists(DataLoader(Items(), sampler=Single(), batch_size=8))
+    assert found == [a + b for a, b in zip(stream(0, 6)[::2], stream(0, 6)[1::2], strict=True)]
