@@ -95,8 +95,9 @@ class SamplerFactory:
         alpha: float | None = None,
         **options: Any,
     ) -> WeightedFixedBatchSampler:
-        """The sampler of get(kind="fixed"). Warns StarvedClassWarning where a class with a
-        positive weight is due too little for a slot in the batch."""
+        """The sampler of get(kind="fixed"). Warns UnevenShareWarning where counts in every batch
+        give a class over 10 % more or less than its share, and StarvedClassWarning where they give
+        one nothing."""
         return self._make("fixed", class_idxs, batch_size, n_batches, alpha, **options)
 
     def random(
