@@ -49,8 +49,9 @@ def grouped(class_idxs: Any) -> Grouped:
     masks = [isinstance(row, Tensor) and row.dtype == torch.bool for row in rows]
     samples = _mask_length(rows, masks, given) if any(masks) else 0
     parts = [_ascending(row, c) for c, row in enumerate(rows)]
-    sizes = np.array([_size(part) for part in parts], dtype=np.int64)
-    refuse_large(sizes)
+    lengths = [_size(part) for part in parts]
+    refuse_large(np.array(lengths, dtype=object))  # one may be past 64 bits
+    sizes = np.array(lengths, dtype=np.int64)
     total = sum(sizes.tolist())
     if total == 0:
         raise ValueError(

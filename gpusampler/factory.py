@@ -154,13 +154,13 @@ class SamplerFactory:
                 f"kind='pk' takes all classes alike, and {met} was given; leave it out, or take "
                 f"another kind"
             )
-        classes, members, _ = (options.pop(name, None) for name in PK)
-        if classes is None or members is None:
+        per_batch, per_class, _ = (options.pop(name, None) for name in PK)
+        if per_batch is None or per_class is None:
             raise ValueError(
                 "kind='pk' needs classes_per_batch and members_per_class, and one is missing; "
                 "pass both"
             )
-        sampler = PKBatchSampler(class_idxs, classes, members, n_batches, **options)
+        sampler = PKBatchSampler(class_idxs, per_batch, per_class, n_batches, **options)
         if batch_size not in (None, sampler.batch_size):
             raise ValueError(
                 f"batch_size must be classes_per_batch * members_per_class = "

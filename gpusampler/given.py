@@ -160,6 +160,8 @@ def _plain(tensor: Tensor, out: Tensor) -> bool:
 
 
 def _check_out(out: Tensor, batch_size: int | None) -> None:
+    if out is None:
+        refuse("out must be a tensor, not None")
     fits = out.dim() == 2 and batch_size in (None, out.shape[1]) and 0 < out.shape[1] < MOST_BATCH
     if not fits or out.dtype != torch.int64 or not out.is_contiguous():
         refuse(

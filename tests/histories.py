@@ -21,7 +21,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import slow_stream as slow
@@ -59,9 +59,9 @@ WEIGHTS = {  # what is passed, and its ratios
 
 
 class Curve:
-    """Alpha by epoch, which tells for what epochs it was asked. One of each name, also unpickled."""
+    """Alpha by epoch, which tells for what epochs it was asked. One of each name, unpickled too."""
 
-    asked: list[int] = []
+    asked: ClassVar[list[int]] = []
 
     def __init__(self, name: str, of: Callable[[int], float]):
         self.name, self.of = name, of

@@ -145,7 +145,7 @@ class Timeline:
         return self.changed(epoch, by_alpha(curve.of(epoch)), curve)  # type: ignore[attr-defined]
 
     def saved(self, epoch: int, batch: int) -> Timeline:
-        """What a state of this position holds: of changes by hand, the mix in force and what comes."""
+        """What a state of this position holds: of changes by hand, what is in force and to come."""
         if not self.by_hand:
             return self
         begun = self.mixes[-1][0]
@@ -261,7 +261,7 @@ class Stream:
     def lost(self) -> range:
         """The batches of the epoch that no rank gets from the iteration that is to begin, where
         they are more than those of every epoch."""
-        epoch, batch = self.position()
+        _, batch = self.position()
         lost = (self.n_batches - batch) % self.world_size
         if lost <= self.n_batches % self.world_size:
             return range(0)
