@@ -49,7 +49,10 @@ def pack(
         mix |= {"mix_epoch": mark.epoch, "mix_number": mark.number}
         mix["mix"], mix["start"] = packed_mark(mark, make.past == "draws")
     if coming is not None:
-        mix |= {"next_epoch": coming.epoch, "next_mix": packed_mark(coming, False)[0]}
+        mix |= {
+            "next_epoch": coming.epoch,
+            "next_mix": packed_mark(coming, make.past == "draws")[0],
+        }
     return {"format": FORMAT, **own, **MIX, **mix, "epoch": epoch, "batch": batch}
 
 
