@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks, fingerprint
+from gpusampler import checks, fingerprint, graph_ops
 from gpusampler.class_index import ClassIndex
 from gpusampler.history import History, Mark, Schedule
 from gpusampler.segments import Segment
@@ -24,6 +24,7 @@ from gpusampler.weights import Weights
 MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key
 # table (8 bytes a batch and a cycle, so 12 a slot at the worst) then stays below 1.5 GiB
 MAX_BYTES = 1 << 30
+ORDERS = ("shuffle", "class")
 
 
 class Fixed:
@@ -54,7 +55,7 @@ class Fixed:
 class Batches:
     """The batches of a stream, by their numbers.
 
-    batch_size, n_batches, seed, device, index (the ClassIndex)   read-only
+    batch_size, n_batches, seed, device, index (the ClassIndex), order, unique   read-only
     """
 
     kind: str  # "fixed", "random", ...
@@ -65,8 +66,13 @@ class Batches:
     seed = Fixed("make another sampler with it")
     device = Fixed("make another sampler with it")
     index = Fixed("make another sampler of it")
+    order = Fixed("make another sampler with it")
+    unique = Fixed("make another sampler with it")
 
-    def __init__(self, class_idxs: Any, batch_size: Any, n_batches: Any, *, device: Any, seed: Any):
+    def __init__(
+        self, class_idxs: Any, batch_size: Any, n_batches: Any, *, device: Any, seed: Any,
+        order: Any, unique: Any,
+    ):  # fmt: skip
         on_cuda = isinstance(class_idxs, ClassIndex) and class_idxs.device.type == "cuda"
         where = checks.device(class_idxs.device if device is None and on_cuda else device)
         vars(self).update(
@@ -74,8 +80,19 @@ class Batches:
             n_batches=checks.n_batches(n_batches),
             seed=checks.seed(seed),
             device=where,
+            order=checks.choice("order", order, ORDERS),
+            unique=checks.flag("unique", unique),
         )
+        self._check_unique()
         vars(self).update(index=ClassIndex.from_class_idxs(class_idxs, device=where))
+        self._name_for_graphs(self.n_batches)
+
+    def _name_for_graphs(self, length: int) -> None:
+        """Take a number for graph_ops, as a copy must, with what a graph has to know of this."""
+        self._in_graphs = graph_ops.handle_of(self), self.batch_size, length, self.device
+
+    def _check_unique(self) -> None:
+        """Refuse unique=True, or False, where batches cannot be so."""
 
     def _begin_with(self, mix: Weights | None, schedule: Schedule | None = None) -> None:
         """Let the stream begin with this mix, in epoch 0: what a subclass's __init__ ends with."""
@@ -126,6 +143,8 @@ class Batches:
 
     def batches(self, g0: int, count: int, max_bytes: int = MAX_BYTES) -> Tensor:
         """Global batches g0 .. g0 + count, [count, B] int64 on the device; max_bytes as build()."""
+        if torch.compiler.is_compiling():
+            return graph_ops.batches(self._in_graphs, g0, count, max_bytes)
         g0 = checks.integer("the first batch", g0, 0, self._last_batch())
         count = checks.integer("count", count, 1, min(1 << 40, self._last_batch() - g0 + 1))
         checks.byte_budget(count, self.batch_size, max_bytes)

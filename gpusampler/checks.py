@@ -5,17 +5,25 @@ Takes what a caller passed. Gives it back as the plain type the rest of the hous
 
 from __future__ import annotations
 
-import numbers
 import operator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gpusampler import exact
+
 MAX_BATCH_SIZE = (1 << 24) - 1
 MAX_CLASS_SIZE = (1 << 31) - 1
 MAX_BATCHES = (1 << 31) - 1
+INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
+FLOATS = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+PLAIN_DTYPES = ("bool", *INTEGERS, *FLOATS)
+INTEGER_REPAIR = "pass integers, in a list, array or tensor"
+MASKED_REPAIR = "give each a value with .filled(value), or leave out the samples that have none"
 
 
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
@@ -38,35 +46,59 @@ def batch_size(value: Any) -> int:
 
 
 def n_batches(value: Any) -> int:
-    return integer("n_batches", value, 1, MAX_BATCHES)
+    name, repair = "n_batches", "an epoch of len(dataset) // batch_size batches draws it once"
+    found = integer(name, value)
+    if found < 1:
+        raise ValueError(
+            f"{name} must be at least 1, not {found}: an epoch has a batch; {repair}, where that "
+            f"is 0 pass 1, or a smaller batch_size"
+        )
+    if found > MAX_BATCHES:
+        raise ValueError(f"{name} must be below 2^31, not {found}; pass less: {repair}")
+    return found
 
 
 def seed(value: Any) -> int:
-    """Any integer; it is taken modulo 2**64."""
-    return integer("seed", value) % (1 << 64)
+    """Any integer; it is taken modulo 2**64. None: torch.initial_seed(), which draws nothing."""
+    return integer("seed", torch.initial_seed() if value is None else value) % (1 << 64)
 
 
-def alpha(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
-        raise TypeError(
-            f"alpha must be a number in [0, 1], not {value!r} ({type(value).__name__}); "
-            f"0 keeps the true class mix, 1 makes it uniform"
-        )
-    if not 0 <= value <= 1:  # type: ignore[operator]
-        raise ValueError(
-            f"alpha must be in [0, 1], not {value}; 0 keeps the true class mix, 1 makes it uniform"
-        )
-    return float(value)
+def alpha(value: Any, epoch: int | None = None) -> float | Fraction:
+    """A number in [0, 1]: a float where one prints as it, else exactly.
+
+    epoch  which a function was asked for, that gave it.
+    """
+    of = "" if epoch is None else f" of epoch {epoch}"
+    rule = f"alpha{of} must be a number in [0, 1]"
+    repair = "0 keeps the true class mix, 1 makes it uniform"
+    kinds = " or a function of the epoch that gives one," if epoch is None else ""
+    if not _is_number(value):
+        raise TypeError(f"{rule},{kinds} not {value!r} ({type(value).__name__}); {repair}")
+    if not exact.between(value, 0, 1):
+        raise ValueError(f"alpha{of} must be in [0, 1], not {value}; {repair}")
+    return _float_or_exact(value)
 
 
-def fraction(name: str, value: Any, below_one: bool = False) -> float:
-    """A number in [0, 1], or [0, 1)."""
+def fraction(name: str, value: Any, below_one: bool = False) -> float | Fraction:
+    """A number in [0, 1], or [0, 1): a float where one prints as it, else exactly."""
     rule = f"{name} must be a number in [0, 1{')' if below_one else ']'}"
-    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
+    if not _is_number(value):
         raise TypeError(f"{rule}, not {value!r} ({type(value).__name__}); pass a float")
-    if not 0 <= value <= 1 or (below_one and value == 1):  # type: ignore[operator]
+    if not exact.between(value, 0, 1) or (below_one and value == 1):
         raise ValueError(f"{rule}, not {value}; pass one in that range")
-    return float(value)
+    return _float_or_exact(value)
+
+
+def _is_number(value: Any) -> bool:
+    kinds = (int, float, np.integer, np.floating, Fraction, Decimal)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _float_or_exact(value: Any) -> float | Fraction:
+    found = exact.number(value)
+    if found is None:  # below what a float64 can tell from 0
+        return 0.0
+    return float(found) if Fraction(repr(float(found))) == found else found
 
 
 def flag(name: str, value: Any) -> bool:
@@ -132,14 +164,48 @@ def output(out: Any, shape: tuple[int, int], where: torch.device) -> None:
         )
 
 
-def whole_numbers(name: str, values: Any, repair: str) -> Tensor:
+def refuse_masked(name: str, values: Any, repair: str = MASKED_REPAIR) -> None:
+    """A NumPy array whose mask leaves out entries: what is under it is no value."""
+    parts = [values]
+    if isinstance(values, (list, tuple)):
+        kinds = set(map(type, values))
+        parts = list(values) if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds) else []
+    masked = sum(np.ma.count_masked(part) for part in parts if np.ma.is_masked(part))
+    if masked:
+        raise ValueError(f"{name} must have a value everywhere, and {masked} are masked; {repair}")
+
+
+def plain_tensor(name: str, values: Tensor) -> Tensor:
+    """A tensor whose values can be read: dense, with data, of a dtype that holds numbers.
+
+    Detached, where it was.
+    """
+    rule = f"{name} must be a tensor of plain numbers"
+    if isinstance(values, torch.masked.MaskedTensor):
+        raise TypeError(f"{rule}, not a MaskedTensor; pass the data that its mask leaves")
+    if values.is_nested:
+        raise TypeError(f"{rule}, not a nested one; pass a list of its parts, values.unbind()")
+    if values.is_meta:
+        raise TypeError(f"{rule}, not one on the meta device, which has no data; make it anew")
+    if values.layout != torch.strided:
+        raise TypeError(f"{rule}, not of layout {values.layout}; pass its .to_dense()")
+    if values.is_quantized:
+        raise TypeError(f"{rule}, not {values.dtype}; pass its .dequantize()")
+    if str(values.dtype).removeprefix("torch.") not in PLAIN_DTYPES:
+        raise TypeError(f"{rule}, not {values.dtype}; pass integers or floats")
+    return values.detach().resolve_neg()
+
+
+def whole_numbers(name: str, values: Any, repair: str, integers: str = INTEGER_REPAIR) -> Tensor:
     """[n] whole numbers as an integer or bool tensor, contiguous, where they were. Floats may
-    hold them; strings, objects and complex numbers do not."""
+    hold them, and objects that are Python's integers; strings and complex numbers do not."""
     if not isinstance(values, Tensor):
-        values = _tensor(name, values, repair)
-    values = values.detach()
-    if values.is_complex() or values.is_quantized:
+        values = tensor(name, values, repair, integers)
+    if values.is_complex():
         raise TypeError(f"{name} must be whole numbers, not {values.dtype}; pass integers")
+    values = plain_tensor(name, values)
+    if values.is_floating_point() and values.dtype.itemsize == 1:
+        values = values.to(torch.float32)
     if values.ndim != 1:
         raise ValueError(
             f"{name} must be one-dimensional, not shape {tuple(values.shape)}; {repair}"
@@ -162,16 +228,38 @@ def whole_numbers(name: str, values: Any, repair: str) -> Tensor:
     return values.contiguous()
 
 
-def _tensor(name: str, values: Any, repair: str) -> Tensor:
+def tensor(name: str, values: Any, repair: str, integers: str) -> Tensor:
+    """What is no tensor as one: of integers, bools or floats. It may share their memory.
+
+    repair, integers  what to pass where it is ragged, and where it holds no numbers.
+    """
+    refuse_masked(name, values)
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be one-dimensional, not ragged rows; {repair}") from error
+    if array.dtype == object:
+        array = of_ints(array)
     if array.dtype.kind not in "iufb" or array.dtype == np.longdouble:
         raise TypeError(
-            f"{name} must be whole numbers of at most 64 bits, not {array.dtype}; pass integers"
+            f"{name} must be whole numbers of at most 64 bits, not {array.dtype}; {integers}"
         )
+    return shared(array)
+
+
+def shared(array: np.ndarray) -> Tensor:
+    """An array of numbers as a tensor, over the same memory where torch can take that."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()  # torch takes neither
     return torch.from_numpy(array)
+
+
+def of_ints(array: np.ndarray) -> np.ndarray:
+    """As int64, where all objects are Python's integers, and not too large."""
+    if array.size and set(map(type, array.ravel().tolist())) <= {int}:
+        try:
+            return array.astype(np.int64)
+        except OverflowError:
+            return array
+    return array

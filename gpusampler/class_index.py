@@ -7,8 +7,7 @@ Knows nothing of weights, batches or randomness.
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks, fingerprint, multilabel
+from gpusampler import checks, class_lists, fingerprint, index_checks, multilabel
+
+NUMBERED = "np.unique(labels, return_inverse=True)[1]"
 
 
 class ClassIndex:
@@ -27,22 +28,47 @@ class ClassIndex:
     offsets      [C+1] int64: class c owns members[offsets[c]:offsets[c+1]]
     sizes        [C] int64, members of each class
     num_classes, num_samples, device
+
+    Mostly made by from_labels() and its like. By hand, of those parts, each of which is checked
+    and copied; disjoint=True says, and is held to it, that no sample is a member twice.
     """
 
     def __init__(
         self,
         members: Tensor | None,
-        offsets: np.ndarray,
+        offsets: Any,
         num_samples: int,
-        device: Any,
+        device: Any = None,
         disjoint: bool = False,
     ):
+        where = getattr(members, "device", "cpu") if device is None else device
+        samples = checks.integer("num_samples", num_samples, 1, 1 << 62)
+        ends = index_checks.offsets(offsets)
+        found = index_checks.members(members, ends, samples)
+        if disjoint and not index_checks.disjoint(found):
+            raise ValueError(
+                "disjoint=True says that no sample is a member twice, and one is; leave it out"
+            )
+        self._hold(found, ends, samples, where, disjoint)
+
+    def _hold(
+        self, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any, disjoint: bool
+    ) -> None:
         self.device = checks.device(device)
         self._disjoint = disjoint or members is None  # known to be
         self.host_offsets = offsets
-        self.num_samples = num_samples
+        self.num_samples = samples
         self.members = None if members is None else members.to(self.device)
-        self.offsets = torch.from_numpy(offsets).to(self.device)
+        self.offsets = torch.tensor(offsets, device=self.device)  # a copy
+
+    @classmethod
+    def _of_own(
+        cls, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any, disjoint: bool
+    ) -> ClassIndex:
+        """Of parts that were made here, so that they belong together and are nobody else's."""
+        made = cls.__new__(cls)
+        made._hold(members, offsets, samples, device, disjoint)
+        return made
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +101,9 @@ class ClassIndex:
         target = checks.device(device)
         if target == self.device:
             return self
-        return ClassIndex(self.members, self.host_offsets, self.num_samples, target, self._disjoint)
+        return ClassIndex._of_own(
+            self.members, self.host_offsets, self.num_samples, target, self._disjoint
+        )
 
     def carried(self, draws: np.ndarray) -> np.ndarray:
         """How many of the drawn samples carry each class, where a sample may be in several.
@@ -85,9 +113,12 @@ class ClassIndex:
         """
         if self._disjoint or self.members is None:
             return draws
-        members = self.members.cpu().numpy()
+        members, samples = self.members.cpu().numpy(), self.num_samples
+        if samples > 8 * len(members):  # few of many: by their rank
+            distinct, members = np.unique(members, return_inverse=True)
+            samples = len(distinct)
         rates = np.repeat(draws / np.maximum(self.host_sizes, 1), self.host_sizes)
-        if len(members) <= self.num_samples and np.bincount(members).max() <= 1:
+        if len(members) <= samples and np.bincount(members).max() <= 1:
             self._disjoint = True
             return draws
         # an index named twice by a class is two members of it, and one label of the sample
@@ -116,7 +147,8 @@ class ClassIndex:
         ([1, 2, 1], [1, 0, 2, 3])
         """
         repair = "pass one class number for each sample"
-        found = checks.whole_numbers("labels", labels, repair)
+        integers = f"pass integers, in a list, array or tensor; names are numbered by {NUMBERED}"
+        found = checks.whole_numbers("labels", labels, repair, integers)
         found = found.to(torch.uint8) if found.dtype == torch.bool else found
         if len(found) == 0:
             raise ValueError(
@@ -132,21 +164,23 @@ class ClassIndex:
         if num_classes is None and classes > max(1 << 24, 16 * len(found)):
             raise ValueError(
                 f"labels must number the classes from 0 on, but {len(found)} labels reach {high}; "
-                f"renumber them, or pass num_classes={classes} if so many are meant"
+                f"renumber them with labels = {NUMBERED}, or pass num_classes={classes} if so many "
+                f"are meant"
             )
         sizes, members = (_group_on_host if found.device.type == "cpu" else _group_on_device)(
             found, classes
         )
         where = found.device if device is None else device
-        return cls(members, _offsets(sizes), len(found), where, disjoint=True)
+        return cls._of_own(members, _offsets(sizes), len(found), where, True)
 
     @classmethod
     def from_class_idxs(cls, class_idxs: Sequence[Any], device: Any = None) -> ClassIndex:
         """Take the indices of each class, as the original library does.
 
         class_idxs   one sequence of dataset indices >= 0 for each class: lists, tuples, ranges,
-                     arrays or tensors, mixed. Not changed. Classes may overlap; an index that a
-                     class names twice is two members of it.
+                     arrays or tensors, mixed; or one mask of all samples for each class. Not
+                     changed. Classes may overlap; an index that a class names twice is two members
+                     of it. Ranges that follow each other from 0 on take no memory, however long.
         device       where the index lives; None: the CPU.
         Raises       TypeError: an index that is no whole number. ValueError: no class, none with
                      a member, a negative or fractional index.
@@ -156,22 +190,10 @@ class ClassIndex:
         """
         if isinstance(class_idxs, ClassIndex):
             return class_idxs if device is None else class_idxs.to(device)
-        if isinstance(class_idxs, (str, bytes, Mapping)) or not hasattr(class_idxs, "__iter__"):
-            raise TypeError(
-                f"class_idxs must be a list of one sequence of dataset indices for each class, "
-                f"not {type(class_idxs).__name__}; pass a list of lists"
-            )
-        parts = [_ascending(idxs, c) for c, idxs in enumerate(class_idxs)]
-        sizes = np.array([len(part) for part in parts], dtype=np.int64)
-        if sizes.sum() == 0:
-            raise ValueError(
-                f"class_idxs must hold at least one index, and all {len(parts)} classes are empty; "
-                f"pass one list of dataset indices for each class"
-            )
-        top = max(int(part[-1]) for part in parts if len(part))
-        members = np.empty(int(sizes.sum()), np.int32 if top + 1 < 1 << 31 else np.int64)
-        np.concatenate(parts, out=members, casting="same_kind")
-        return cls._grouped(torch.from_numpy(members), sizes, top + 1, device or "cpu")
+        found = class_lists.grouped(class_idxs)
+        members = None if found.members is None else torch.from_numpy(found.members)
+        where = "cpu" if device is None else device
+        return cls._of_own(members, _offsets(found.sizes), found.samples, where, found.disjoint)
 
     @classmethod
     def from_multilabel(cls, indicator: Any, device: Any = None) -> ClassIndex:
@@ -192,28 +214,29 @@ class ClassIndex:
         classes, members, (samples, num_classes), where = multilabel.ones(indicator)
         sizes = torch.bincount(classes, minlength=num_classes).cpu().numpy()
         members = members.to(torch.int32) if samples < 1 << 31 else members
-        return cls._grouped(members, sizes, samples, where if device is None else device)
-
-    @classmethod
-    def _grouped(cls, members: Tensor, sizes: np.ndarray, samples: int, device: Any) -> ClassIndex:
-        """Members in the order of their classes; left out where each place is its index."""
+        where = where if device is None else device
         ascending = samples == len(members) and bool((members.diff() == 1).all())
-        return cls(None if ascending else members, _offsets(sizes), samples, device)
+        return cls._of_own(None if ascending else members, _offsets(sizes), samples, where, False)
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:
-    if int(sizes.max()) > checks.MAX_CLASS_SIZE:
-        c = int(sizes.argmax())
-        raise ValueError(
-            f"a class must have less than 2^31 members, but class {c} has {sizes[c]}; split it"
-        )
+    class_lists.refuse_large(sizes)
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
     at = int(torch.nonzero((labels < 0) | (labels >= classes))[0])
+    value = int(labels[at])
     rule = "labels must be >= 0" if guessed else f"labels must be in [0, {classes})"
-    return f"{rule}, but label {at} is {int(labels[at])}; renumber the classes from 0 on"
+    if value >= classes:
+        repair = f"renumber the classes from 0 on, or pass num_classes={int(labels.max()) + 1}"
+    else:
+        repair = (
+            f"where that is no class, leave its samples out with ClassIndex.from_class_idxs("
+            f"[labels == c for c in range({classes})]) of labels in an array or tensor; where it "
+            f"is one, renumber with labels = {NUMBERED}"
+        )
+    return f"{rule}, but label {at} is {value}; {repair}"
 
 
 def _group_on_host(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
@@ -229,31 +252,3 @@ def _group_on_device(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor |
         return sizes, None
     places = torch.sort(labels, stable=True).indices
     return sizes, places.to(torch.int32) if len(labels) < 1 << 31 else places
-
-
-def _ascending(idxs: Any, c: int) -> np.ndarray:
-    """One class's indices as a sorted array; a copy where they were not."""
-    name, repair = f"the indices of class {c}", "pass a flat list of dataset indices"
-    if isinstance(idxs, numbers.Number) or not hasattr(idxs, "__len__"):
-        raise TypeError(
-            f"{name} must be a sequence, not {type(idxs).__name__}; {repair}, "
-            f"or give labels to ClassIndex.from_labels"
-        )
-    if isinstance(idxs, range):
-        if len(idxs) and max(idxs[0], idxs[-1]) >= 1 << 63:
-            raise ValueError(f"{name} must be below 2^63, but one is {max(idxs)}; mend it")
-        idxs = np.arange(idxs.start, idxs.stop, idxs.step, dtype=np.int64)
-    if isinstance(idxs, (list, tuple)) and len(idxs) == 0:
-        return np.empty(0, np.int64)
-    array = checks.whole_numbers(name, idxs, repair).cpu().numpy()
-    if len(array) == 0:
-        return np.empty(0, np.int64)
-    if array.dtype == bool:
-        raise TypeError(f"{name} must be dataset indices, not a mask; pass mask.nonzero()[0]")
-    if not np.all(array[1:] >= array[:-1]):
-        array = np.sort(array)
-    if array[0] < 0:
-        raise ValueError(
-            f"dataset indices must be >= 0, but class {c} has {array[0]}; remove it or mend it"
-        )
-    return array

@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
+    add_warmup(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 
@@ -61,6 +62,34 @@ def run_demo(arguments: argparse.Namespace) -> int:
         return 1
     finally:
         torch.set_num_threads(threads)
+    return 0
+
+
+def add_warmup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "warmup",
+        help="compile what builds batches on a CPU, for processes to come",
+        description="Compile what builds batches on a CPU, so that no first batch has to wait for "
+        "it: when an image is built, say. NUMBA_CACHE_DIR names another folder to keep it in.",
+    )
+    parser.add_argument(
+        "kinds", nargs="*", metavar="KIND", help="fixed, random, stratified, pk; none: all"
+    )
+    parser.set_defaults(run=run_warmup)
+
+
+def run_warmup(arguments: argparse.Namespace) -> int:
+    from gpusampler import warmup
+
+    try:
+        folder = warmup(arguments.kinds or None)
+    except ValueError as error:
+        print(f"gpusampler warmup: {error}", file=sys.stderr)
+        return 2
+    if folder is None:
+        print("gpusampler warmup: nothing is kept, so nothing is gained", file=sys.stderr)
+        return 1
+    print(f"compiled, and kept in {folder}")
     return 0
 
 

@@ -10,6 +10,8 @@ members come as one gather. Then batch by batch the slots are permuted and the d
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import uint32, uint64
 
@@ -17,6 +19,7 @@ from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
 from gpusampler.cpu_permute import permute
 from gpusampler.cpu_runs import draw_classes
+from gpusampler.cpu_unique import draw_fixed_classes
 from gpusampler.plan import COUNT, FIRST, RANK, SIZE
 from gpusampler.random_bits import PICK, RANK_BELOW, SLOT
 
@@ -27,11 +30,15 @@ _gather = gather
 
 @compiled
 def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)); source[r] moves on to batch g+1."""
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)), or r where a < 0; source[r] moves on
+    to batch g+1."""
     slots, halves, hashes = scratch
     size = len(out_row)
     k0, k1 = key(seed, SLOT, g, 0)
-    for r in range(0, size, CHUNK):
+    if a < 0:
+        for r in range(size):
+            out_row[r] = drawn[source[r]]
+    for r in range(0, 0 if a < 0 else size, CHUNK):
         m = min(CHUNK, size - r)
         permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
         froms = source[r : r + m]
@@ -43,9 +50,21 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
 
 @compiled
 def _fixed_slab(out, rows, members, identity, a, b, seed, g0, stride):
-    n_rows, size = out.shape
     drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
-    draw_classes(drawn, n_rows, g0, stride, rows, members, identity, seed)
+    draw_classes(drawn, len(out), g0, stride, rows, members, identity, seed)
+    _scatter_slab(out, drawn, rows, a, b, seed, g0, stride)
+
+
+@compiled
+def _unique_slab(out, rows, blocks, members, identity, a, b, seed, g0, stride):
+    drawn = np.empty(out.size, members.dtype)
+    draw_fixed_classes(drawn, len(out), g0, stride, rows, blocks, members, identity, seed)
+    _scatter_slab(out, drawn, rows, a, b, seed, g0, stride)
+
+
+@compiled
+def _scatter_slab(out, drawn, rows, a, b, seed, g0, stride):
+    n_rows, size = out.shape
     scratch = (
         np.empty(CHUNK, np.uint32),
         np.empty(2 * CHUNK, np.uint16),
@@ -110,9 +129,11 @@ def _picked_places(places, bits, rows):
 @compiled
 def _random_slab(
     out, at, classes, drawn, rows, cuts, guide, shift, steps, members, identity, seed, g0,
-    stride, size,
+    stride, size, strangers,
 ):  # fmt: skip
-    """Flat slots at.. of a window whose batch 0 is g0; classes[at..] where they were drawn."""
+    """Flat slots at.. of a window whose batch 0 is g0; classes[at..] where they were drawn. One
+    that is no row sets strangers, and the last row stands for it."""
+    last = uint64(len(rows) - 1)
     class_bits = np.empty(CHUNK, np.uint64)
     member_bits = np.empty(CHUNK, np.uint64)
     places = np.empty(CHUNK, np.uint64)
@@ -120,8 +141,13 @@ def _random_slab(
         m = min(CHUNK, len(out) - begin)
         _random_bits(at + begin, m, size, seed, g0, stride, class_bits, member_bits)
         if drawn:
+            highest = uint64(0)
             for e in range(m):
-                places[e] = classes[begin + e]
+                row = uint64(classes[begin + e])
+                highest = max(highest, row)
+                places[e] = min(row, last)
+            if highest > last:
+                strangers[0] = True
         else:
             _drawn_rows(places[:m], class_bits, cuts, guide, shift, steps)
         _picked_places(places[:m], member_bits, rows)
@@ -134,8 +160,7 @@ NO_MEMBERS = np.empty(0, np.int64)
 def draw_fixed(
     out: np.ndarray,
     members: np.ndarray | None,
-    rows: np.ndarray,
-    grid: tuple[int, int],
+    given: Any,
     seed: int,
     g0: int,
     stride: int,
@@ -143,9 +168,9 @@ def draw_fixed(
     """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a fixed plan.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
-    rows     [A, 8] int64: FixedPlan.rows
-    grid     the permutation grid of [0, B)
+    given    a Given of a FixedPlan
     """
+    rows, grid, blocks = given.plan.rows, given.slot_grid, given.plan.blocks
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
@@ -153,10 +178,12 @@ def draw_fixed(
     held = NO_MEMBERS if members is None else members
 
     def task(first: int, end: int) -> None:
-        part = out[first:end]
-        _fixed_slab(
-            part, rows, held, members is None, *grid, np.uint64(seed), g0 + first * stride, stride
-        )
+        part, g = out[first:end], g0 + first * stride
+        rest = held, members is None, *grid, np.uint64(seed), g, stride
+        if blocks is None:
+            _fixed_slab(part, rows, *rest)
+        else:
+            _unique_slab(part, rows, blocks.table, *rest)
 
     parallel.run(task, n, rows_each, threads)
 
@@ -164,11 +191,7 @@ def draw_fixed(
 def draw_random(
     out: np.ndarray,
     members: np.ndarray | None,
-    rows: np.ndarray,
-    cuts: np.ndarray,
-    guide: np.ndarray,
-    classes: np.ndarray | None,
-    steps: int,
+    given: Any,
     seed: int,
     g0: int,
     stride: int,
@@ -176,21 +199,28 @@ def draw_random(
     """Fill out [n, B] int64 with batches g0, g0 + stride, ..., each slot drawn with replacement.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
-    rows     [A, 3] int64, cuts [A + 1] uint64, guide [2^k + 1] int32: of RandomPlan
-    classes  [n, B] int64, the row of each slot where they are already drawn; None: by `cuts`
-    steps    RandomPlan.steps
+    given    a Given of a RandomPlan
+    Raises   ValueError: given.classes names a row that the plan has not.
     """
+    rows, cuts, guide, steps = given.plan.rows, given.plan.cuts, given.plan.guide, given.plan.steps
+    classes = None if given.classes is None else np.asarray(given.classes)
     flat = out.reshape(-1)
     held = NO_MEMBERS if members is None else members
     drawn = flat[:0] if classes is None else classes.reshape(-1)
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     size = out.shape[1]
     shift = np.uint64(65 - (len(guide) - 1).bit_length())
+    strangers = np.zeros(1, np.bool_)
 
     def task(first: int, end: int) -> None:
         _random_slab(
             flat[first:end], first, drawn[first:end], classes is not None, rows, cuts, guide,
-            shift, steps, held, members is None, np.uint64(seed), g0, stride, size,
+            shift, steps, held, members is None, np.uint64(seed), g0, stride, size, strangers,
         )  # fmt: skip
 
     parallel.run(task, out.size, SLAB, threads)
+    if strangers[0]:
+        raise ValueError(
+            f"classes must be rows of the plan, in [0, {len(rows)}), and some are not; "
+            f"pass what torch.multinomial drew by the plan's shares"
+        )

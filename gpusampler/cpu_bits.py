@@ -8,16 +8,14 @@ hence the casts; the vector loops are those over e.
 from __future__ import annotations
 
 import llvmlite.ir as ir
-from numba import njit, types, uint32, uint64
+from numba import types, uint32, uint64
 from numba.extending import intrinsic
 
+from gpusampler.compiling import compiled, inlined
 from gpusampler.random_bits import MIX_M0, MIX_M1, PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1
 
 CHUNK = 2048  # lanes of one vector loop; its scratch stays in the first-level cache
 WHOLE = 32  # lanes in whole vectors of any machine; what is left of one would go lane by lane
-
-compiled = njit(nogil=True, cache=True)
-inlined = njit(nogil=True, inline="always")
 
 
 @intrinsic

@@ -8,8 +8,9 @@ Knows nothing of plans or batches.
 from __future__ import annotations
 
 import numpy as np
-from numba import float64, int32, njit, uint16, uint32, uint64
+from numba import float64, int32, uint16, uint32, uint64
 
+from gpusampler.compiling import compiled_without_checks
 from gpusampler.cpu_bits import compiled, inlined, lowbias32, mix, philox_pairs
 from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import MEMBER, RANK_BELOW, WEYL_0, WEYL_1
@@ -53,7 +54,7 @@ def permute_each(i, n, a, b, key0, key1, words, halves):
         _rank_some(i, n, key0, key1, words)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # no test for 0, which breaks the vectors
+@compiled_without_checks
 def _split_each(i, b, left, right):
     for e in range(len(i)):
         # exact: a quotient that is no whole number is 2^-16 from one, relative 2^-47

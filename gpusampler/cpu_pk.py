@@ -11,6 +11,8 @@ whatever sizes and keys, are then the lanes of vector loops (cpu_pk_lanes).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import uint32
 
@@ -94,15 +96,28 @@ def _draw_members(drawn, members, identity, row_of, visit_of, rows, rotations, w
 
 
 @compiled
+def _sort_classes(row_of, visit_of, per_batch):
+    """The visits of each batch in the order of their classes."""
+    for begin in range(0, len(row_of), per_batch):
+        rows, visits = row_of[begin : begin + per_batch], visit_of[begin : begin + per_batch]
+        order = np.argsort(rows)
+        rows[:] = rows[order]
+        visits[:] = visits[order]
+
+
+@compiled
 def _scatter(out, drawn, g0, stride, a, b, seed):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)), or r where a < 0."""
     slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
     halves = np.empty(2 * CHUNK, np.uint16)
     n_batches, size = out.shape
     for t in range(n_batches):
         out_row, ranked = out[t], drawn[t * size : (t + 1) * size]
         k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
-        for r in range(0, size, CHUNK):
+        if a < 0:
+            for r in range(size):
+                out_row[r] = ranked[r]
+        for r in range(0, 0 if a < 0 else size, CHUNK):
             m = min(CHUNK, size - r)
             permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
             for e in range(m):
@@ -115,6 +130,8 @@ def _pk_slab(out, members, identity, rows, rotations, width, a, b, seed, words, 
     visit_of = np.empty(len(row_of), np.uint64)
     drawn = np.empty(out.size, members.dtype)
     _draw_classes(row_of, visit_of, r0, stride, len(out), rotations, seed, words[:2])
+    if a < 0:
+        _sort_classes(row_of, visit_of, len(row_of) // len(out))
     _draw_members(
         drawn, members, identity, row_of, visit_of, rows, rotations, width, seed, words[2:]
     )
@@ -127,36 +144,30 @@ NO_MEMBERS = np.empty(0, np.int64)
 def draw_pk(
     out: np.ndarray,
     members: np.ndarray | None,
-    rows: np.ndarray,
-    rotations: np.ndarray,
-    members_per_class: int,
-    grid: tuple[int, int],
+    given: Any,
     seed: int,
     g0: int,
     stride: int,
-    first: int,
-    segment: int,
 ) -> None:
     """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a pk plan.
 
-    members          [M] int32 | int64, None where the dataset is sorted by class
-    rows, rotations  of PKPlan
-    grid             the permutation grid of [0, B)
-    first, segment   the segment's first batch, and its number
+    members  [M] int32 | int64, None where the dataset is sorted by class
+    given    a Given of a PKPlan
     """
+    plan, first = given.plan, given.first
     n, size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     rows_each = min(max(1, SLAB // size), -(-n // slabs))
     held = NO_MEMBERS if members is None else members
     purposes = (RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA)
-    words = np.array([purpose | segment << 8 for purpose in purposes], dtype=np.uint64)
+    words = np.array([purpose | given.segment << 8 for purpose in purposes], dtype=np.uint64)
 
     def task(begin: int, end: int) -> None:
         g = g0 + begin * stride
         _pk_slab(
-            out[begin:end], held, members is None, rows, rotations, members_per_class, *grid,
-            np.uint64(seed), words, g, g - first, stride,
+            out[begin:end], held, members is None, plan.rows, plan.rotations,
+            plan.members_per_class, *given.slot_grid, np.uint64(seed), words, g, g - first, stride,
         )  # fmt: skip
 
     parallel.run(task, n, rows_each, threads)

@@ -8,8 +8,9 @@ Gives the permuted points, in place. Knows nothing of classes, members or batche
 from __future__ import annotations
 
 import numpy as np
-from numba import float64, int32, njit, uint16, uint32, uint64
+from numba import float64, int32, uint16, uint32, uint64
 
+from gpusampler.compiling import compiled_without_checks
 from gpusampler.cpu_bits import compiled, lowbias32, mix
 from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import RANK_BELOW, WEYL_0, WEYL_1
@@ -40,7 +41,7 @@ def _halves(low, high, key, weyl, count):
         high[v] = uint16(w >> uint32(16))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # no test for 0, which breaks the vectors
+@compiled_without_checks
 def _invert(inverse, b, count):
     for v in range(count):
         inverse[v] = 1.0 / float64(int32(b[v]))

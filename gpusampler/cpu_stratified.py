@@ -9,6 +9,8 @@ draw lies is noted, and then batch by batch the slots are permuted and the draws
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import int64, uint64
 
@@ -33,7 +35,7 @@ from gpusampler.cpu_stratified_runs import (
 from gpusampler.cpu_stratified_tree import begin, next_leaf
 from gpusampler.cpu_stratified_tree import make_room as make_tree_room
 from gpusampler.plan_stratified import BASE, SIZE
-from gpusampler.random_bits import RANK_BELOW, SLOT
+from gpusampler.random_bits import CLASS_ORDER, RANK_BELOW, SLOT, tree_key
 
 
 @inlined
@@ -76,7 +78,7 @@ def _list_ordinals(ordinals, lists, befores, had, begins, m, base, start, r0, st
 @inlined
 def _draw_class(
     source, filled, drawn, state, c, first_rank, had, lists, befores, begins, m, ordinals, start,
-    r0, stride, rows, members, identity, seed, room,
+    r0, stride, rows, blocks, members, identity, seed, room,
 ):  # fmt: skip
     """The draws of class c, whose m batches are in the tree's room from `begins` on: of batches in
     a row those with an extra, and the extras before r0; of batches apart all in which it is drawn,
@@ -90,10 +92,22 @@ def _draw_class(
         span = int64(ordinals[todo - 1] - ordinals[0]) + 1 if todo else 0
     else:
         todo = span = len(filled) * base + m
-    if todo < LONG_RUN or size * todo < LONG_CYCLE * span:
+    if blocks is not None or todo < LONG_RUN or size * todo < LONG_CYCLE * span:
         at, step = state[BACK] - state[WAITING] - 1, -1
         draw_with_others(
-            drawn, state, c, ordinals, ordinal, todo, apart, rows, members, identity, seed, room
+            drawn,
+            state,
+            c,
+            ordinals,
+            ordinal,
+            todo,
+            apart,
+            rows,
+            blocks,
+            members,
+            identity,
+            seed,
+            room,
         )
     else:
         at, step = state[FRONT] + state[PLACES], 1
@@ -145,7 +159,7 @@ def _class_of(leaf, leaf_class, order, turn, seed):
 
 @compiled
 def _draw_classes(
-    source, drawn, state, tables, tree, turn, members, identity, seed, k0, k1, r0, stride
+    source, drawn, state, tables, blocks, tree, turn, members, identity, seed, k0, k1, r0, stride
 ):  # fmt: skip
     """turn: the round (-1: none), its first batch, draws of a leaf's class before it, and for the
     order of the classes in it the purpose and grid."""
@@ -194,23 +208,26 @@ def _draw_classes(
                 rank = int64(base_rows[np.searchsorted(base_rows[:, 0], c), 1])
         _draw_class(
             source, filled, drawn, state, c, rank, flags, lists, befores, begins, m, ordinals,
-            start[c] + before, r0, stride, rows, members, identity, seed, room,
+            start[c] + before, r0, stride, rows, blocks, members, identity, seed, room,
         )  # fmt: skip
     draw_places(drawn, state, members, identity, room[5])
     if state[WAITING]:
-        draw_waiting(drawn, state, rows, members, identity, seed, room)
+        draw_waiting(drawn, state, rows, blocks, members, identity, seed, room)
 
 
 @compiled
 def _scatter(out, drawn, source, a, b, seed, g0, stride):
-    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g))."""
+    """Rank r of batch g goes to slot perm(r, B, key(SLOT, g)), or r where a < 0."""
     n, size = out.shape
     slots, hashes = np.empty(CHUNK, np.uint32), np.empty(RANK_BELOW, np.uint64)
     halves = np.empty(2 * CHUNK, np.uint16)
     for t in range(n):
         k0, k1 = key(seed, SLOT, g0 + t * stride, 0)
         out_row = out[t]
-        for r in range(0, size, CHUNK):
+        if a < 0:
+            for r in range(size):
+                out_row[r] = drawn[source[t, r]]
+        for r in range(0, 0 if a < 0 else size, CHUNK):
             m = min(CHUNK, size - r)
             permute(slots, r, m, size, a, b, k0, k1, halves, hashes)
             froms = source[t, r : r + m]
@@ -220,7 +237,7 @@ def _scatter(out, drawn, source, a, b, seed, g0, stride):
 
 @compiled
 def _draw_slab(
-    out, members, identity, tables, tree, turn, grid, seed, k0, k1, g0, r0, stride
+    out, members, identity, tables, blocks, tree, turn, grid, seed, k0, k1, g0, r0, stride
 ):  # fmt: skip
     n, size = out.shape
     # rows of an odd number of cache lines: those of many batches then have room in the cache
@@ -228,7 +245,20 @@ def _draw_slab(
     drawn, state = np.empty(out.size, members.dtype), np.zeros(4, np.int64)
     state[BACK] = out.size
     _draw_classes(
-        source, drawn, state, tables, tree, turn, members, identity, seed, k0, k1, r0, stride
+        source,
+        drawn,
+        state,
+        tables,
+        blocks,
+        tree,
+        turn,
+        members,
+        identity,
+        seed,
+        k0,
+        k1,
+        r0,
+        stride,
     )
     _scatter(out, drawn, source, grid[0], grid[1], seed, g0, stride)
 
@@ -240,33 +270,28 @@ MOST_PLACES = 1 << 21  # batches at once, times levels of the tree: what its roo
 def draw_stratified(
     out: np.ndarray,
     members: np.ndarray | None,
-    tables: tuple[np.ndarray, ...],
-    tree: tuple[int, int],
-    rounds: tuple[int, int, int, tuple[int, int]],
-    grid: tuple[int, int],
+    given: Any,
     seed: int,
-    keys: tuple[int, int],
     g0: int,
     stride: int,
-    first: int,
 ) -> None:
-    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a plan that begins with `first`.
+    """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a stratified plan.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
-    tables   rows, base_rows, start, leaf_class, class_leaf, shares, links of StratifiedPlan
-    tree     its root and height
-    rounds   its round_batches and round_draws, the purpose of a round's order, its order_grid
-    grid     the permutation grid of [0, B)
-    keys     words 0 and 1 of the plan's use TREE
+    given    a Given of a StratifiedPlan
     """
+    p, first, purpose = given.plan, given.first, CLASS_ORDER | given.segment << 8
+    tables = (p.rows, p.base_rows, p.start, p.leaf_class, p.class_leaf, p.shares, p.links)
+    tree, order_grid = (p.root, p.height), p.order_grid
+    blocks = None if p.blocks is None else p.blocks.table
+    batches, draws = p.round_batches, p.round_draws
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     most = max(1, min(SLAB // batch_size, MOST_PLACES // (tree[1] + 1)))
     rows_each = min(most, -(-n // slabs))
     held = NO_MEMBERS if members is None else members
-    k0, k1 = np.uint32(keys[0]), np.uint32(keys[1])
-    batches, draws, purpose, order_grid = rounds
+    k0, k1 = (np.uint32(word) for word in tree_key(seed, given.segment))
 
     def task(begin: int, end: int) -> None:
         while begin < end:
@@ -276,7 +301,8 @@ def draw_stratified(
                 turn = (number, number * batches, number * draws, purpose, order_grid)
                 until = min(end, begin - ((r - (number + 1) * batches) // stride))
             _draw_slab(
-                out[begin:until], held, members is None, tables, tree, turn, grid,
+                out[begin:until], held, members is None, tables, blocks, tree, turn,
+                given.slot_grid,
                 np.uint64(seed), k0, k1, r + first, r, stride,
             )  # fmt: skip
             begin = until

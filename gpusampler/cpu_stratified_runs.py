@@ -14,6 +14,7 @@ from numba import int64, uint32, uint64
 from gpusampler.cpu_bits import CHUNK, compiled, gather, inlined, key
 from gpusampler.cpu_lanes import member_keys, permute_each
 from gpusampler.cpu_permute import permute, permute_points
+from gpusampler.cpu_unique import draw_wanted
 from gpusampler.plan_stratified import FIRST_HIGH, FIRST_LOW, GRID_A, GRID_B, SIZE
 from gpusampler.random_bits import MEMBER, RANK_BELOW
 
@@ -116,10 +117,17 @@ def draw_listed(drawn, state, c, ordinals, rows, members, identity, seed, room):
 
 
 @compiled
-def draw_waiting(drawn, state, rows, members, identity, seed, room):
-    """Draw what waits, one lane each, to drawn's back: the first is the last in drawn."""
+def draw_waiting(drawn, state, rows, blocks, members, identity, seed, room):
+    """Draw what waits, one lane each, to drawn's back: the first is the last in drawn. blocks: None
+    or a table of them."""
     wanted, wide, words, sides, halves, _, _, _, _ = room
     m = state[WAITING]
+    if blocks is not None:
+        state[BACK] -= m
+        back = drawn[state[BACK] : state[BACK] + m]
+        draw_wanted(back, wanted[:, :m], rows, blocks, members, identity, seed)
+        state[WAITING] = 0
+        return
     classes, cycles, places = wanted[0, :m], wide[0, :m], wide[1, :m]
     i, n, key0, key1 = words[0, :m], words[1, :m], words[2, :m], words[3, :m]
     a, b = sides[0, :m], sides[1, :m]
@@ -141,14 +149,14 @@ def draw_waiting(drawn, state, rows, members, identity, seed, room):
 
 @inlined
 def draw_with_others(
-    drawn, state, c, ordinals, ordinal, todo, listed, rows, members, identity, seed, room
+    drawn, state, c, ordinals, ordinal, todo, listed, rows, blocks, members, identity, seed, room
 ):  # fmt: skip
     """Let a class's draws wait, to be drawn to the back one before the other: those of `ordinals`
     where they are listed, else from this one on."""
     wanted, done = room[0], 0
     while done < todo:
         if state[WAITING] == LANES:
-            draw_waiting(drawn, state, rows, members, identity, seed, room)
+            draw_waiting(drawn, state, rows, blocks, members, identity, seed, room)
         at = state[WAITING]
         m = min(todo - done, LANES - at)
         for d in range(m):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from gpusampler import ClassIndex, SamplerFactory, StarvedClassWarning
+from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning
 from gpusampler.sampler import StreamBatchSampler
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Classifier(nn.Module):
 def make_sampler(labels: Tensor, alpha: float, settings: Settings) -> StreamBatchSampler:
     """What a caller writes: an index of the classes, and a sampler over it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StarvedClassWarning)  # run tells how often a class is drawn
+        warnings.simplefilter("ignore", UnevenShareWarning)  # run tells how often a class is drawn
         return SamplerFactory().get(
             class_idxs=ClassIndex.from_labels(labels),
             batch_size=settings.batch_size,

@@ -1,7 +1,7 @@
 """Describe: a plan's counts as a table for people.
 
-Takes a title, class sizes [C], expected draws per epoch [C], and of samples that carry a class.
-Gives text.
+Takes a title, class sizes [C], the shares asked for, expected draws per epoch [C], and of samples
+that carry a class. Gives text.
 """
 
 from __future__ import annotations
@@ -12,27 +12,44 @@ MOST_ROWS = 20
 
 
 def table(
-    title: str, sizes: np.ndarray, per_epoch: np.ndarray, carried: np.ndarray, n_batches: int
+    title: str,
+    sizes: np.ndarray,
+    asked: np.ndarray | None,
+    per_epoch: np.ndarray,
+    carried: np.ndarray,
+    n_batches: int,
 ) -> str:
-    """One line a class, the first MOST_ROWS of them, and what the rest comes to."""
+    """One line a class, the first MOST_ROWS of them, and what the rest comes to.
+
+    asked  [C] float64: what part of the draws each class was to have; None: nobody said.
+
+    >>> draws = np.array([200.0, 100.0])
+    >>> print(table("Two", np.array([50, 5]), np.array([0.64, 0.36]), draws, draws, 100))
+    Two
+         class      members    asked    share   per batch      per epoch  per member
+             0           50   0.6400   0.6667           2            200           4
+             1            5   0.3600   0.3333           1            100          20
+    """
+    total = per_epoch.sum()
+    overlap = not np.array_equal(per_epoch, carried)
+
+    def line(name: str, part: slice) -> str:
+        size, draws = sizes[part].sum(), per_epoch[part].sum()
+        told = "" if asked is None else f" {asked[part].sum():>8.4f}"
+        found = (
+            f"{name:>10} {size:>12}{told} {draws / total:>8.4f} {draws / n_batches:>11.4g} "
+            f"{draws:>14.6g} {draws / max(size, 1):>11.4g}"
+        )
+        single = part.stop == part.start + 1 and name == str(part.start)
+        return found + (f" {carried[part.start] / total:>10.4f}" if overlap and single else "")
+
     head = (
-        f"{'class':>10} {'members':>12} {'share':>8} {'per batch':>11} {'per epoch':>14} "
-        f"{'per member':>11}"
+        f"{'class':>10} {'members':>12}{'' if asked is None else '    asked'} {'share':>8} "
+        f"{'per batch':>11} {'per epoch':>14} {'per member':>11}"
     )
-    total, overlap = per_epoch.sum(), not np.array_equal(per_epoch, carried)
     lines = [title, head + (f" {'in effect':>10}" if overlap else "")]
-    for c in range(min(len(sizes), MOST_ROWS)):
-        in_effect = f" {carried[c] / total:>10.4f}" if overlap else ""
-        lines.append(_line(str(c), sizes[c], per_epoch[c], total, n_batches) + in_effect)
+    lines += [line(str(c), slice(c, c + 1)) for c in range(min(len(sizes), MOST_ROWS))]
     rest = len(sizes) - MOST_ROWS
     if rest > 0:
-        size, draws = sizes[MOST_ROWS:].sum(), per_epoch[MOST_ROWS:].sum()
-        lines.append(_line(f"{rest} more", size, draws, total, n_batches))
+        lines.append(line(f"{rest} more", slice(MOST_ROWS, MOST_ROWS + rest)))
     return "\n".join(lines)
-
-
-def _line(name: str, size: int, draws: float, total: float, n_batches: int) -> str:
-    return (
-        f"{name:>10} {size:>12} {draws / total:>8.4f} {draws / n_batches:>11.4g} "
-        f"{draws:>14.6g} {draws / max(size, 1):>11.4g}"
-    )

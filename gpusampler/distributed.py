@@ -18,6 +18,8 @@ import torch.distributed as dist
 from gpusampler import checks
 
 AUTO = "auto"
+SHARE = "share"  # the rank whose batches are taken
+OWN = "pass the group of its own data-parallel ranks"
 
 
 def rank_and_size(shard: Any) -> tuple[int, int]:
@@ -38,25 +40,67 @@ def rank_and_size(shard: Any) -> tuple[int, int]:
             )
         size = checks.integer("world_size", shard[1], 1, 1 << 31)
         return checks.integer("rank", shard[0], 0, size - 1), size
-    if hasattr(shard, "get_local_rank") and hasattr(shard, "mesh"):
-        if shard.ndim != 1:
-            raise ValueError(
-                f"shard must be a mesh of one dimension, not of {shard.ndim} "
-                f"({shard.mesh_dim_names}); pass the data-parallel one, as mesh['dp']"
-            )
+    if _is_mesh(shard):
+        _check_mesh("shard", shard)
         return shard.get_local_rank(), shard.size()
-    if dist.is_available() and isinstance(shard, dist.ProcessGroup):
-        rank = dist.get_rank(shard)
-        if rank < 0:
-            raise ValueError(
-                "shard must be a process group that this process is in, and it is not; "
-                "pass the group of its own data-parallel ranks"
-            )
-        return rank, dist.get_world_size(shard)
+    if _is_group(shard):
+        _check_group("shard", shard)
+        return dist.get_rank(shard), dist.get_world_size(shard)
     raise TypeError(
         f"shard must be 'auto', a ProcessGroup, a DeviceMesh of one dimension or "
         f"(rank, world_size), not {shard!r} ({type(shard).__name__}); pass one of them"
     )
+
+
+def group_of(group: Any) -> Any:
+    """The process group that is meant by one, by a DeviceMesh of one dimension as mesh["dp"], or
+    by None or "auto": the default one, as None.
+
+    Raises  ValueError, TypeError.
+    """
+    if isinstance(group, str):
+        checks.choice("group", group, (AUTO,))
+        return None
+    if _is_mesh(group):
+        _check_mesh("group", group)
+        return group.get_group()
+    if _is_group(group):
+        _check_group("group", group)
+    elif group is not None:
+        raise TypeError(
+            f"group must be None, a ProcessGroup or a DeviceMesh of one dimension, not {group!r} "
+            f"({type(group).__name__}); pass the group of the ranks to compare, as mesh['dp']"
+        )
+    return group
+
+
+def _is_mesh(value: Any) -> bool:
+    return hasattr(value, "get_local_rank") and hasattr(value, "mesh")
+
+
+def _check_mesh(name: str, mesh: Any) -> None:
+    if mesh.ndim != 1:
+        raise ValueError(
+            f"{name} must be a mesh of one dimension, not of {mesh.ndim} "
+            f"({mesh.mesh_dim_names}); pass the data-parallel one, as mesh['dp']"
+        )
+    if mesh.get_coordinate() is None:
+        raise ValueError(f"{name} must be a mesh that this process is in, and it is not; {OWN}")
+
+
+def _is_group(value: Any) -> bool:
+    """A group, or what new_group() gives to a process that is not in it."""
+    if not dist.is_available():
+        return False
+    outside = dist.GroupMember.NON_GROUP_MEMBER
+    return isinstance(value, dist.ProcessGroup) or (type(value) is int and value == outside)
+
+
+def _check_group(name: str, group: Any) -> None:
+    if not isinstance(group, dist.ProcessGroup) or dist.get_rank(group) < 0:
+        raise ValueError(
+            f"{name} must be a process group that this process is in, and it is not; {OWN}"
+        )
 
 
 def world_size() -> int:
@@ -94,46 +138,56 @@ def check_share(n_batches: int, world_size: int) -> None:
 
 
 def check_same(
-    facts: Mapping[str, int], place: int | None, group: Any, device: torch.device
+    facts: Mapping[str, int], own: tuple[int, int], share: str, group: Any, device: torch.device
 ) -> None:
     """Raise on every rank, naming those that differ from most, unless all have these facts.
 
     facts   names and integers of 64 bits, the names the same on all ranks.
-    place   what no two ranks may share; None: they may.
-    group   a ProcessGroup, or None: the default one.
+    own     this rank's share, (rank, world_size): all have the same world_size.
+    share   "distinct": no two have the same rank, if world_size is not 1; "same": all have.
+    group   as group_of() takes it.
     device  where the tensor is made, if the group's backend needs it there.
     One all_reduce of one integer a fact and rank. Alone, without a launcher, there is no other to
     differ from.
     """
+    checks.choice("share", share, ("distinct", "same"))
+    group = group_of(group)
+    facts = {**facts, "world size": own[1], SHARE: own[0] if share == "same" else 0}
+    place = own[0] if share == "distinct" and own[1] > 1 else -1
     if group is None and not (dist.is_available() and dist.is_initialized()):
         _rank_and_size_of_world()  # raises under a launcher
         return
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     where = device if "nccl" in str(dist.get_backend(group)) else torch.device("cpu")
     table = torch.zeros((size, len(facts) + 1), dtype=torch.int64, device=where)
-    own = [*facts.values(), -1 if place is None else place]
-    table[rank] = torch.tensor([_signed(value) for value in own])
+    table[rank] = torch.tensor([_signed(value) for value in (*facts.values(), place)])
     dist.all_reduce(table, group=group)
-    rows = [tuple(row[:-1]) for row in table.tolist()]
-    usual, _ = Counter(rows).most_common(1)[0]
-    odd = [
-        f"rank {r} differs in {', '.join(_differing(list(facts), row, usual))}"
-        for r, row in enumerate(rows)
-        if row != usual
-    ]
-    if odd:
-        shown = "; ".join(odd[:10]) + (f"; and {len(odd) - 10} more" if len(odd) > 10 else "")
-        raise RuntimeError(
-            f"all {size} ranks must hold the same sampler, but {shown}; give every rank the same "
-            f"labels, options, seed and state"
-        )
+    _refuse_other_samplers(list(facts), [tuple(row[:-1]) for row in table.tolist()])
     taken = [int(found) for found in table[:, -1] if found >= 0]
     twice = sorted(found for found, times in Counter(taken).items() if times > 1)
     if twice:
         raise RuntimeError(
             f"each of {size} ranks must take a share of its own, but several take that of rank "
-            f"{', '.join(map(str, twice[:10]))}; shard by this group's ranks: shard(group)"
+            f"{', '.join(map(str, twice[:10]))}; shard by this group's ranks, shard(group), or "
+            f"check those that are to take the same, as tensor-parallel peers, with share='same'"
         )
+
+
+def _refuse_other_samplers(names: list[str], rows: list[tuple[int, ...]]) -> None:
+    """Raise unless all rows, one a rank, are alike."""
+    usual, _ = Counter(rows).most_common(1)[0]
+    odd = [
+        f"rank {r} differs in {', '.join(_differing(names, row, usual))}"
+        for r, row in enumerate(rows)
+        if row != usual
+    ]
+    if not odd:
+        return
+    shown = "; ".join(odd[:10]) + (f"; and {len(odd) - 10} more" if len(odd) > 10 else "")
+    repair = "give every rank the same labels, options, seed and state"
+    if all(_differing(names, row, usual) == [SHARE] for row in rows if row != usual):
+        repair = "shard by the data-parallel rank, which peers have in common, as shard=mesh['dp']"
+    raise RuntimeError(f"all {len(rows)} ranks must hold the same sampler, but {shown}; {repair}")
 
 
 def _differing(names: list[str], row: tuple[int, ...], usual: tuple[int, ...]) -> list[str]:

@@ -6,46 +6,18 @@ Knows nothing of epochs or ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import ops, plan, random_bits, weights
+from gpusampler import blocks, given, ops, plan, random_bits, weights
 from gpusampler.class_index import ClassIndex
+from gpusampler.given import stream_of
 from gpusampler.segments import Segment
 
 DRAW_BLOCK_SLOTS = 1 << 20
-
-
-def stream_of(device: torch.device) -> int:
-    """Where work is queued now; what one stream made, another has not waited for."""
-    on_cuda = device.type == "cuda"
-    return torch.cuda.current_stream(device).cuda_stream if on_cuda else 0
-
-
-class KeyEnds:
-    """For windows of n batches: where each row's keys end, on the device, and the last end.
-
-    Those of the last few lengths are kept.
-    """
-
-    def __init__(self, ends: Callable[[int], np.ndarray], device: torch.device):
-        self._ends, self._device = ends, device
-        self._kept: dict[tuple[int, int], tuple[Tensor, int]] = {}
-
-    def __call__(self, n: int) -> tuple[Tensor, int]:
-        wanted = n, stream_of(self._device)
-        found = self._kept.get(wanted)
-        if found is None:
-            ends = self._ends(n)
-            found = torch.from_numpy(ends).to(self._device), int(ends[-1]) if len(ends) else 0
-            if len(self._kept) >= 8:
-                self._kept.clear()
-            self._kept[wanted] = found
-        return found
 
 
 class FixedSegment(Segment):
@@ -53,19 +25,20 @@ class FixedSegment(Segment):
 
     def __init__(
         self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
-        number: int, first: int, start: np.ndarray,
+        number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
     ):  # fmt: skip
+        if unique:
+            start = blocks.passes_begun(start, index.host_sizes)
         super().__init__(number, first, start)
         self.index, self.seed = index, seed
         counts = plan.fixed_counts(mix, batch_size)
-        self._plan = plan.fixed_plan(counts, index.host_sizes, index.host_offsets)
-        drawn = self._plan.rows[:, plan.CLASS]
-        # the kernels add g * count, of which first * count were not drawn
-        self._plan.rows[:, plan.START] = start[drawn] - first * counts[drawn]
-        self._rows = torch.from_numpy(self._plan.rows).to(index.device)
-        self._rank_row = torch.from_numpy(self._plan.rank_row).to(index.device)
-        self._grid = plan.grid_or_none(batch_size)
-        self._key_ends = KeyEnds(self._plan.key_ends, index.device)
+        # g * count are added, of which first * count were not drawn
+        before = start - first * counts
+        self._plan = plan.fixed_plan(counts, index.host_sizes, index.host_offsets, before)
+        self._kind = "fixed_unique" if unique else "fixed"
+        if unique:
+            self._plan = blocks.with_blocks(self._plan)
+        self._given = given.tables_on(index.device, self._kind, self._plan, first, number, by_class)
 
     def mean_counts(self) -> np.ndarray:
         return self._plan.counts.astype(np.float64)
@@ -74,11 +47,8 @@ class FixedSegment(Segment):
         return self._plan.counts * n
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
-        ops.draw_fixed(
-            out, self.index.members, self._rows, self._rank_row,
-            *self._key_ends((len(out) - 1) * stride + 1), self._plan.smallest, self._plan.largest,
-            *self._grid, random_bits.signed(self.seed), g0, stride,
-        )  # fmt: skip
+        seed = random_bits.signed(self.seed)
+        ops.draw(self._kind, out, self.index.members, *self._given, seed, g0, stride)
 
 
 class RandomSegment(Segment):
@@ -86,7 +56,7 @@ class RandomSegment(Segment):
 
     def __init__(
         self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int, counter: bool,
-        number: int, first: int,
+        number: int, first: int, by_class: bool = False,
     ):  # fmt: skip
         super().__init__(number, first, np.zeros(index.num_classes, np.int64))
         self.index, self.seed, self.batch_size, self.counter = index, seed, batch_size, counter
@@ -96,9 +66,7 @@ class RandomSegment(Segment):
                 f"torch.multinomial takes 2^24 classes, not {len(self._plan.rows)}; "
                 f"pass class_draw='counter'"
             )
-        self._rows = torch.from_numpy(self._plan.rows).to(index.device)
-        self._cuts = torch.from_numpy(self._plan.cuts.view(np.int64)).to(index.device)
-        self._guide = torch.from_numpy(self._plan.guide).to(index.device)
+        self._given = given.tables_on(index.device, "random", self._plan, first, number, by_class)
         self._shares = torch.from_numpy(self._plan.shares).to(index.device)
         self._block: tuple[tuple[int, int], Tensor] | None = None
 
@@ -143,7 +111,7 @@ class RandomSegment(Segment):
         return {**self.__dict__, "_block": None}
 
     def _pick(self, out: Tensor, classes: Tensor | None, g0: int, stride: int) -> None:
-        ops.draw_random(
-            out, self.index.members, self._rows, self._cuts, self._guide, classes,
-            self._plan.steps, random_bits.signed(self.seed), g0, stride,
-        )  # fmt: skip
+        tables, numbers = self._given
+        drawn = tables if classes is None else [*tables, classes]
+        seed = random_bits.signed(self.seed)
+        ops.draw("random", out, self.index.members, drawn, numbers, seed, g0, stride)

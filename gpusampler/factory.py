@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpusampler import checks, plan, weights
+from gpusampler import checks, keywords, mixes, plan
 from gpusampler.class_index import ClassIndex
 from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
 from gpusampler.sampler_pk import PKBatchSampler
 from gpusampler.sampler_stratified import StratifiedBatchSampler
 from gpusampler.stream import StreamBatchSampler
 
-KINDS = ("fixed", "random", "stratified", "pk")
-NUMBERS = {"alpha": "alpha in [0, 1]", "beta": "beta in [0, 1)", "threshold": "threshold in [0, 1]"}
+KINDS = {
+    "fixed": WeightedFixedBatchSampler,
+    "random": WeightedRandomBatchSampler,
+    "stratified": StratifiedBatchSampler,
+    "pk": PKBatchSampler,
+}
+PK = ("classes_per_batch", "members_per_class", "drop_empty")
+OPTIONS = {
+    kind: list(dict.fromkeys([*(PK if kind == "pk" else keywords.MIXING), *keywords.of(made)]))
+    for kind, made in KINDS.items()
+}
+POSITIONAL = ("class_idxs", "batch_size", "n_batches", "alpha", "kind")
 
 
 class SamplerFactory:
@@ -53,12 +63,16 @@ class SamplerFactory:
         weighting     "linear": a straight line from sizes to 1; "power": size^(1 - alpha);
                       "effective_number", with beta, and "repeat_factor", with threshold, in place
                       of alpha: see gpusampler.weights.
-        weights       [C] the class mix itself, in any unit, in place of alpha.
+        shares        [C] the class mix itself, in place of alpha: what part of the draws each class
+                      has, in any unit. weights: another name of it.
+        rates         [C] the same by how often one member of each class is drawn, in any unit: its
+                      share is rate x size.
         classes_per_batch, members_per_class   P and K of kind "pk", which takes no mix.
         class_draw    of kind "random": "multinomial" | "counter", see WeightedRandomBatchSampler.
         drop_empty    True: classes without members are left out; False: they are refused.
         device        where batches are built; None: CUDA if there is one, else the CPU.
-        seed          any integer, modulo 2^64; the same seed gives the same batches.
+        seed          any integer, modulo 2^64; the same seed gives the same batches. None:
+                      torch.initial_seed(), as torch.manual_seed() sets it; nothing is drawn.
         shard         "auto", (rank, world_size), a ProcessGroup or DeviceMesh of one dimension:
                       only this rank's batches, see StreamBatchSampler.shard.
         window_bytes  the most that on_device() holds of an epoch at once, default 256 MiB.
@@ -68,7 +82,7 @@ class SamplerFactory:
         >>> sampler.class_counts.tolist()
         [20.0, 20.0]
         """
-        checks.choice("kind", kind, KINDS)
+        checks.choice("kind", kind, tuple(KINDS))
         if kind == "pk":
             return self._make_pk(class_idxs, batch_size, n_batches, alpha, **options)
         return self._make(kind, class_idxs, batch_size, n_batches, alpha, **options)
@@ -103,28 +117,24 @@ class SamplerFactory:
         batch_size: int | None,
         n_batches: int,
         alpha: Any,
-        *,
-        weights: Any = None,
-        weighting: str = "linear",
-        beta: float | None = None,
-        threshold: float | None = None,
-        drop_empty: bool = False,
         **options: Any,
     ) -> Any:
+        keywords.check(kind, options, OPTIONS, POSITIONAL)
         size = checks.batch_size(batch_size)
         index = ClassIndex.from_class_idxs(class_idxs)
         schedule = alpha if callable(alpha) else None
-        first = alpha(0) if callable(alpha) else alpha
-        numbers = {"alpha": first, "weights": weights, "beta": beta, "threshold": threshold}
-        mix = _weights(index, numbers, weighting, drop_empty)
-        options |= {"weighting": weighting, "drop_empty": drop_empty, "schedule": schedule}
+        first = checks.alpha(alpha(0), epoch=0) if callable(alpha) else alpha
+        asked = {name: options.pop(name) for name in keywords.MIXING if name in options}
+        mix = mixes.mix(index.host_sizes, alpha=first, num_samples=index.num_samples, **asked)
+        options |= {name: asked[name] for name in ("weighting", "drop_empty") if name in asked}
+        options["schedule"] = schedule
         if kind == "stratified":
             return self._told(StratifiedBatchSampler(mix, index, size, n_batches, **options))
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
         counts = plan.fixed_counts(mix, size)
-        plan.warn_starved(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        plan.warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
         return self._told(sampler)
 
     def _make_pk(
@@ -133,27 +143,24 @@ class SamplerFactory:
         batch_size: int | None,
         n_batches: int,
         alpha: Any,
-        *,
-        classes_per_batch: int | None = None,
-        members_per_class: int | None = None,
         **options: Any,
     ) -> StreamBatchSampler:
-        mixing = [name for name in ("weights", "weighting", "beta", "threshold") if name in options]
+        unmixed = [name for name in options if name in PK or name not in keywords.MIXING]
+        keywords.check("pk", unmixed, OPTIONS, POSITIONAL)
+        mixing = [name for name in options if name not in unmixed]
         if alpha is not None or mixing:
             met = "alpha" if alpha is not None else mixing[0]
             raise ValueError(
                 f"kind='pk' takes all classes alike, and {met} was given; leave it out, or take "
                 f"another kind"
             )
-        if classes_per_batch is None or members_per_class is None:
+        per_batch, per_class, _ = (options.pop(name, None) for name in PK)
+        if per_batch is None or per_class is None:
             raise ValueError(
                 "kind='pk' needs classes_per_batch and members_per_class, and one is missing; "
                 "pass both"
             )
-        options.pop("drop_empty", None)  # empty classes are left out in any case
-        sampler = PKBatchSampler(
-            class_idxs, classes_per_batch, members_per_class, n_batches, **options
-        )
+        sampler = PKBatchSampler(class_idxs, per_batch, per_class, n_batches, **options)
         if batch_size not in (None, sampler.batch_size):
             raise ValueError(
                 f"batch_size must be classes_per_batch * members_per_class = "
@@ -165,27 +172,3 @@ class SamplerFactory:
         if self.verbose:
             print(sampler.describe())
         return sampler
-
-
-def _weights(
-    index: ClassIndex, numbers: dict[str, Any], weighting: str, drop_empty: bool
-) -> weights.Weights:
-    """The class mix, from the one number that goes with the weighting, or given weights."""
-    checks.choice("weighting", weighting, weights.WEIGHTINGS)
-    needed = {"effective_number": "beta", "repeat_factor": "threshold"}.get(weighting, "alpha")
-    passed = [name for name, value in numbers.items() if value is not None]
-    if passed not in ([needed], ["weights"]):
-        met = "both" if len(passed) == 2 else " and ".join(passed) or "neither"
-        raise ValueError(
-            f"the class mix comes from {needed} or from weights, and {met} was given; "
-            f"pass {NUMBERS[needed]}, or weights of one number a class"
-            + ("" if needed == "alpha" else f" (weighting={weighting!r})")
-        )
-    sizes, value = index.host_sizes, numbers[passed[0]]
-    if passed == ["weights"]:
-        return weights.given(value, sizes, drop_empty)
-    if needed == "beta":
-        return weights.effective_number(sizes, value)
-    if needed == "threshold":
-        return weights.repeat_factor(sizes, value, index.num_samples)
-    return weights.ALPHA_WEIGHTINGS[weighting](sizes, checks.alpha(value), drop_empty)

@@ -62,8 +62,8 @@ def unpacked_mix(name: str, text: str, sizes: np.ndarray) -> Weights:
     return mix
 
 
-def unpacked_start(text: str, classes: int, draws: int | None) -> np.ndarray:
-    """[C] draws of each class, `draws` in all.
+def unpacked_start(text: str, classes: int, draws: int, more: int = 0) -> np.ndarray:
+    """[C] draws of each class, `draws` in all, or up to so many more.
 
     Raises  ValueError: no run gave it.
     """
@@ -73,7 +73,7 @@ def unpacked_start(text: str, classes: int, draws: int | None) -> np.ndarray:
     start = np.frombuffer(data, "<i8").astype(np.int64)
     if (start < 0).any() or (start > 1 << 62).any():
         raise not_given("start")
-    if draws is not None and sum(start.tolist()) != draws:
+    if not draws <= sum(start.tolist()) <= draws + more:
         raise not_given("start")
     return start
 

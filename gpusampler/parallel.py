@@ -26,24 +26,57 @@ def threads_for(work: int, least: int) -> int:
 def run(task: Callable[[int, int], object], n_rows: int, rows_each: int, threads: int) -> None:
     """Call task(first_row, end_row) over [0, n_rows) in parts of rows_each.
 
-    The first exception of any thread is raised here, once all have ended.
+    The first exception of any thread is raised here. However this ends, by Ctrl-C too, no task
+    runs any more when it has.
     """
     parts = -(-n_rows // rows_each)
     numbers = count()
     errors: list[BaseException] = []
+    stop: list[bool] = []
 
-    def work() -> None:
+    def work(own: threading.Lock) -> None:
+        while True:
+            with own:  # whoever has had this lock after a stop knows that no part runs
+                if errors or stop or (part := next(numbers)) >= parts:
+                    return
+                try:
+                    task(part * rows_each, min(n_rows, (part + 1) * rows_each))
+                except BaseException as error:
+                    errors.append(error)
+
+    locks = [threading.Lock() for _ in range(max(1, min(threads, parts)))]
+    others = [threading.Thread(target=work, args=(lock,)) for lock in locks[1:]]
+    try:
+        for thread in others:
+            thread.start()
+        work(locks[0])
+    finally:  # all parts have been handed out by now, or shall not be
         try:
-            while not errors and (part := next(numbers)) < parts:
-                task(part * rows_each, min(n_rows, (part + 1) * rows_each))
-        except BaseException as error:
-            errors.append(error)
-
-    others = [threading.Thread(target=work) for _ in range(min(threads, parts) - 1)]
-    for thread in others:
-        thread.start()
-    work()
-    for thread in others:
-        thread.join()
+            _end(stop, locks, others)
+        finally:
+            try:
+                _end(stop, locks, others)  # where an interrupt came before it had begun
+            finally:
+                _end(stop, locks, others)
     if errors:
         raise errors[0]
+
+
+def _end(stop: list[bool], locks: list[threading.Lock], threads: list[threading.Thread]) -> None:
+    """Let no thread take another part, and wait for those that they have, however often that is
+    interrupted; then raise the last interrupt."""
+    interrupt = None
+    while True:
+        try:
+            stop.append(True)
+            for lock in locks:
+                with lock:
+                    pass
+            for thread in threads:
+                if thread.is_alive():  # not where its start was interrupted: it will do nothing
+                    thread.join()
+            break
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

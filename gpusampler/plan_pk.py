@@ -18,7 +18,7 @@ from math import gcd
 
 import numpy as np
 
-from gpusampler.plan import grid_or_none
+from gpusampler.plan import I63, grid_or_none
 
 # Columns of PKPlan.rows.
 CLASS, FIRST, ROTATION = range(3)
@@ -44,6 +44,32 @@ class PKPlan:
     rotations: np.ndarray
     classes_per_batch: int
     members_per_class: int
+    order_guide = None  # visits are put in the order of their classes
+
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """What the op of this kind is given, besides members; numbers() too."""
+        return self.rows, self.rotations
+
+    def numbers(self) -> tuple[int, ...]:
+        return self.classes_per_batch, self.members_per_class
+
+    @property
+    def batch_size(self) -> int:
+        return self.classes_per_batch * self.members_per_class
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """The permutation grid of [0, B)."""
+        return grid_or_none(self.batch_size)
+
+    @cached_property
+    def reach(self) -> int:
+        """How many members there must be."""
+        return int((self.rows[:, FIRST] + self.rotations[self.rows[:, ROTATION], SIZE]).max())
+
+    def batches(self, first: int) -> tuple[int, int]:
+        """The lowest and highest batch number of a segment that begins with `first`."""
+        return first, I63
 
     @property
     def copies(self) -> bool:
@@ -75,12 +101,19 @@ def pk_plan(
     [[2, 1, 2, 0, 1], [3, 1, 3, 0, 1], [5, 4, 1, 1, 5]]
     """
     classes = np.flatnonzero(sizes)
-    distinct, which = np.unique(sizes[classes], return_inverse=True)
-    rotations = [_rotation(len(classes), classes_per_batch)]
-    rotations += [_rotation(n, members_per_class % n) for n in distinct.tolist()]
-    rows = np.stack([classes, offsets[classes], which + 1], axis=1)
-    tables = rows.astype(np.int64), np.array(rotations, dtype=np.int64)
-    return PKPlan(*tables, classes_per_batch, members_per_class)
+    numbers = classes_per_batch, members_per_class
+    return PKPlan(*pk_tables(classes, sizes[classes], offsets[classes], *numbers), *numbers)
+
+
+def pk_tables(
+    classes: np.ndarray, sizes: np.ndarray, firsts: np.ndarray, per_batch: int, per_class: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """rows and rotations of a PKPlan, for the classes with members."""
+    distinct, which = np.unique(sizes, return_inverse=True)
+    rotations = [_rotation(len(classes), per_batch)]
+    rotations += [_rotation(n, per_class % n) for n in distinct.tolist()]
+    rows = np.stack([classes, firsts, which + 1], axis=1)
+    return rows.astype(np.int64), np.array(rotations, dtype=np.int64)
 
 
 def _rotation(n: int, take: int) -> list[int]:

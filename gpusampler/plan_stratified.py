@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,9 @@ from gpusampler.even_tree import (
     ticks_of_left,
 )
 from gpusampler.keyed_order import keyed_order
-from gpusampler.plan import grid_or_none
-from gpusampler.random_bits import CLASS_ORDER, TREE, U32
+from gpusampler.order_guide import Guide, class_guide
+from gpusampler.plan import I63, grid_or_none
+from gpusampler.random_bits import CLASS_ORDER, U32
 from gpusampler.weights import Weights
 
 MAX_BATCHES = 1 << 42  # shares of ticks are of 63 bits
@@ -60,6 +62,7 @@ class StratifiedPlan:
     round_batches, round_draws  of a round, and of each leaf's class in it; 0 where there are none.
                 In round k the class of leaf i is leaf_class[perm(i, L, key(CLASS_ORDER, k))]
     smallest, largest  sizes of the classes with a positive weight
+    blocks      None, or the Blocks of each class: then no batch has a member twice
     """
 
     batch_size: int
@@ -78,6 +81,34 @@ class StratifiedPlan:
     round_draws: int
     smallest: int
     largest: int
+    blocks: Any = None
+
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """What the op of this kind is given, besides members; numbers() too."""
+        given = (
+            self.rows, self.base_rows, self.rank_row, self.start, self.leaf_class,
+            self.class_leaf, self.shares, self.links,
+        )  # fmt: skip
+        return given if self.blocks is None else (*given, self.blocks.table)
+
+    def numbers(self) -> tuple[int, ...]:
+        return self.batch_size, self.root, self.height, self.round_batches, self.round_draws
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """The permutation grid of [0, B)."""
+        return grid_or_none(self.batch_size)
+
+    @cached_property
+    def reach(self) -> int:
+        """How many members there must be."""
+        drawn = (self.rows[:, BASE] > 0) | (self.class_leaf >= 0)
+        return int((first_places(self.rows) + self.rows[:, SIZE])[drawn].max())
+
+    def batches(self, first: int) -> tuple[int, int]:
+        """The lowest and highest batch number of a segment that begins with `first`."""
+        most = (I63 - int(self.start.max())) // self.batch_size - 1
+        return first, first + min(MAX_BATCHES - 1, most)
 
     def key_ends(self, n_batches: int) -> np.ndarray:
         """Where each base row's keys end in a table of one key per (base row, cycle).
@@ -88,6 +119,15 @@ class StratifiedPlan:
         size = rows[:, SIZE]
         cycles = np.where(size == 1, 1, n_batches * (rows[:, BASE] + 1) // size + 2)
         return np.cumsum(cycles)
+
+    @cached_property
+    def order_guide(self) -> Guide:
+        """Which class a place in members is of."""
+        return class_guide(first_places(self.rows))
+
+    @property
+    def tree(self) -> tuple[int, int]:
+        return self.root, self.height
 
     @cached_property
     def order_grid(self) -> tuple[int, int]:
@@ -103,7 +143,7 @@ class StratifiedPlan:
         [6144, 4096, 2048]
         """
         draws, classes = r * self.rows[:, BASE].astype(np.int64), self.leaf_class
-        key = random_bits.words(seed, TREE, 0, segment=segment)[:2]
+        key = random_bits.tree_key(seed, segment)
         if self.round_batches:
             number, r = divmod(r, self.round_batches)
             draws[classes] += number * self.round_draws
@@ -145,25 +185,22 @@ def stratified_plan(
     """
     quotients = [divmod(batch_size * value, weights.total) for value in weights.values]
     base = np.array([quotient for quotient, _ in quotients], np.int64)[weights.which]
-    drawn = np.flatnonzero(base)
-    counts = base[drawn]
-    base_rows = np.stack([drawn, np.cumsum(counts) - counts], axis=1).astype(np.int32)
+    extra = batch_size - int(base.sum())
+    base_rows, rank_row = base_tables(base)
     sizes = np.asarray(sizes, np.int64)
     used = sizes[weights.positive()]
     leaf_class, rests = _leaves([rest for _, rest in quotients], weights.which)
-    class_leaf = np.full(len(sizes), -1, np.int32)
-    class_leaf[leaf_class] = np.arange(len(leaf_class))
     return StratifiedPlan(
         batch_size,
-        batch_size - int(counts.sum()),
-        _rows(sizes, np.asarray(offsets, np.int64)[: len(sizes)], base),
+        extra,
+        class_rows(np.maximum(sizes, 1), np.asarray(offsets, np.int64)[: len(sizes)], base),
         base_rows,
-        np.repeat(np.arange(len(drawn), dtype=np.int32), counts),
+        rank_row,
         np.zeros(len(sizes), np.int64) if start is None else np.asarray(start, np.int64),
         leaf_class,
-        class_leaf,
+        leaves_of(leaf_class, len(sizes)),
         *even_tree(rests, weights.total, base[leaf_class] > 0),
-        *_round(rests, batch_size - int(counts.sum()), bool(base[leaf_class].any())),
+        *_round(rests, extra, bool(base[leaf_class].any())),
         int(used.min()),
         int(used.max()),
     )
@@ -189,12 +226,34 @@ def _round(rests: list[int], extra: int, based: bool) -> tuple[int, int]:
     return batches, batches * extra // len(rests)
 
 
-def _rows(sizes: np.ndarray, first: np.ndarray, base: np.ndarray) -> np.ndarray:
+def base_tables(base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """base_rows and rank_row of a StratifiedPlan, from each class's draws in every batch."""
+    drawn = np.flatnonzero(base)
+    counts = base[drawn]
+    base_rows = np.stack([drawn, np.cumsum(counts) - counts], axis=1).astype(np.int32)
+    return base_rows, np.repeat(np.arange(len(drawn), dtype=np.int32), counts)
+
+
+def leaves_of(leaf_class: np.ndarray, classes: int) -> np.ndarray:
+    """class_leaf of a StratifiedPlan."""
+    class_leaf = np.full(classes, -1, np.int32)
+    class_leaf[leaf_class] = np.arange(len(leaf_class))
+    return class_leaf
+
+
+def first_places(rows: np.ndarray) -> np.ndarray:
+    """[C] int64: each class's first place in members, of rows of a StratifiedPlan."""
+    low, high = (rows[:, column].view(np.uint32) for column in (FIRST_LOW, FIRST_HIGH))
+    return (low | high.astype(np.uint64) << np.uint64(32)).view(np.int64)
+
+
+def class_rows(sizes: np.ndarray, first: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """rows of a StratifiedPlan, for sizes of at least 1."""
     rows = np.zeros((len(sizes), 8), np.int64)
     distinct, which = np.unique(sizes, return_inverse=True)
     rows[:, GRID_A : GRID_B + 1] = np.array([grid_or_none(n) for n in distinct.tolist()])[which]
     rows[:, SIZE] = sizes
-    rows[:, : GRID_B + 1] = np.maximum(rows[:, : GRID_B + 1], 1)
+    rows[:, GRID_A : GRID_B + 1] = np.maximum(rows[:, GRID_A : GRID_B + 1], 1)
     rows[:, GRID_INVERSE] = U32 // rows[:, GRID_B]
     rows[:, SIZE_INVERSE] = U32 // rows[:, SIZE]
     rows[:, BASE], rows[:, FIRST_LOW], rows[:, FIRST_HIGH] = base, first & U32, first >> 32

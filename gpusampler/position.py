@@ -114,3 +114,24 @@ class Position:
                 f"iterate first, or pass None, not {done}"
             )
         return layout.after(last.epoch, last.first, checks.integer("done", done, 0, last.length))
+
+
+def what_is_left(some: Pass, layout: Layout) -> list[str]:
+    """What to warn of where an iteration begins with less than an epoch: that it yields nothing,
+    that batches of the epoch go to no rank."""
+    epoch, end = some.epoch, layout.n_batches
+    left, lost = end - some.first, (end - some.first) % layout.world_size
+    found = []
+    if some.length == 0:
+        found.append(
+            f"this iteration yields no batch: it is what the loaded state has left of epoch "
+            f"{epoch}, and the next one yields epoch {epoch + 1}. A loop that counts epochs "
+            f"from there on needs set_epoch({epoch + 1}) after loading"
+        )
+    if lost > end % layout.world_size:
+        found.append(
+            f"no rank gets batches {end - lost} to {end - 1} of epoch {epoch}: it goes on at "
+            f"batch {some.first}, and {layout.world_size} ranks cannot share out the other "
+            f"{left} evenly. Resume on a number of ranks that divides {left} to train on all"
+        )
+    return found

@@ -20,6 +20,7 @@ U64 = 0xFFFFFFFFFFFFFFFF
 SLOT, MEMBER, PICK, DRAW_BLOCK = 1, 2, 7, 8
 CLASS_ORDER, TREE = 3, 4
 RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA = 5, 6, 9, 10
+SCATTER = 11  # and MEMBER carries the number of a block, as others carry a segment's
 
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
@@ -69,6 +70,12 @@ def words(
 ) -> tuple[int, int, int, int]:
     """The four words of one use: x is a batch, cycle or block (64 bits), y a class or slot."""
     return philox((x & U32, x >> 32, y, purpose | segment << 8), (seed & U32, seed >> 32 & U32))
+
+
+@lru_cache(maxsize=64)
+def tree_key(seed: int, segment: int) -> tuple[int, int]:
+    """Words 0 and 1 of a stratified segment's use TREE; seed of 64 bits, with or without a sign."""
+    return words(seed, TREE, 0, segment=segment)[:2]
 
 
 def signed(seed: int) -> int:

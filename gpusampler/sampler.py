@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpusampler import checks, packing, plan, weights
+from gpusampler import checks, mixes, packing, plan, weights
 from gpusampler.draws import FixedSegment, RandomSegment
 from gpusampler.history import Mark
 from gpusampler.segments import Segment
@@ -42,14 +42,11 @@ class MixedBatchSampler(StreamBatchSampler):
 
     def mix_of(self, alpha: Any, epoch: int) -> Weights:
         """The class mix of an alpha that a schedule gave for this epoch."""
-        try:
-            return self._by_alpha(alpha)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"the schedule gave for epoch {epoch}: {error}") from error
+        return self._by_alpha(checks.alpha(alpha, epoch=epoch))
 
     def _by_alpha(self, alpha: Any) -> Weights:
         make, sizes = weights.ALPHA_WEIGHTINGS[self._weighting], self.index.host_sizes
-        return make(sizes, checks.alpha(alpha), self._drop_empty)
+        return make(sizes, alpha, self._drop_empty)
 
     def set_alpha(self, alpha: Any) -> None:
         """Let the class mix be of this alpha from the next epoch boundary on.
@@ -71,22 +68,34 @@ class MixedBatchSampler(StreamBatchSampler):
             told = alpha(epoch)
             self._change(self.mix_of(told, epoch), alpha, told)
         else:
-            self._change(self._by_alpha(alpha))
+            self._change(self._by_alpha(checks.alpha(alpha)))
+
+    def set_shares(self, shares: Any) -> None:
+        """Let each class have this part of the draws from the next epoch boundary on.
+
+        shares  [C] numbers >= 0, one a class, in any unit, as shares= of SamplerFactory.get(); for
+                mixes that follow a loss or an accuracy. See set_alpha().
+        """
+        self._change(self._given(shares=shares))
 
     def set_weights(self, weights: Any) -> None:
-        """Let the class mix be in proportion to these from the next epoch boundary on.
+        """The same as set_shares()."""
+        self._change(self._given(weights=weights))
 
-        weights  [C] numbers >= 0, one a class, as weights= of SamplerFactory.get(); for mixes that
-                 follow a loss or an accuracy. See set_alpha().
+    def set_rates(self, rates: Any) -> None:
+        """Let a member of each class be drawn this often from the next epoch boundary on: a class's
+        share is its rate times its size.
+
+        rates   [C] numbers >= 0, one a class, in any unit. See set_alpha().
         """
-        self._change(_given(weights, self.index.host_sizes, self._drop_empty))
+        self._change(self._given(rates=rates))
+
+    def _given(self, **numbers: Any) -> Weights:
+        return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **numbers)
 
     def _change(self, mix: Weights, schedule: Any = None, told: Any = None) -> None:
         epoch = self._position.boundary(self._layout)
         self._history = self._history.changed_at(epoch, mix, self, schedule, told)
-
-
-_given = weights.given
 
 
 class WeightedFixedBatchSampler(MixedBatchSampler):
@@ -103,6 +112,12 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
                              (rank, world_size), a ProcessGroup, a DeviceMesh of one dimension.
     unbroken                 True: an iteration goes on where the last one stopped, across epochs,
                              for loops that cut epochs short; set_epoch() then sets nothing.
+    order                    "shuffle": a batch's slots in a keyed order. "class": class by class,
+                             ascending; those of a class in the order in which they are drawn.
+    unique                   True: no batch has a member of a class twice, if the class has as many
+                             as the batch has draws of it; a class of fewer gives each of its
+                             members as often, or once more. A change of mix lets all classes begin
+                             with a new pass over their members.
     weighting, drop_empty, schedule
                              how set_alpha() makes a mix of alpha; alpha by epoch, from 1 on.
     sampler                  for Lightning, which passes a DistributedSampler here.
@@ -126,6 +141,8 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
@@ -142,6 +159,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
             batch_size = int(counts.sum())
         super().__init__(
             class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
@@ -156,11 +174,12 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         first = mark.epoch * self.n_batches
         return FixedSegment(
-            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start
-        )
+            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
+            self.order == "class", self.unique,
+        )  # fmt: skip
 
     def warn_of(self, mix: Weights) -> None:
-        plan.warn_starved(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
+        plan.warn_uneven(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
 
 
 class WeightedRandomBatchSampler(MixedBatchSampler):
@@ -173,6 +192,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     class_draw     "multinomial": classes come from torch.multinomial, in blocks of about 2^20;
                    the same on one device model and torch version. "counter": from the batch
                    number and slot; the same everywhere, random access, and faster.
+    order          "class": class by class, ascending; those of a class in the order of the slots
+                   that they have otherwise.
     device, seed, shard, ...   as for WeightedFixedBatchSampler.
     """
 
@@ -191,6 +212,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
@@ -198,25 +221,36 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     ):
         super().__init__(
             class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
         self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
         if not isinstance(class_weights, Weights):
-            sizes = self.index.host_sizes
-            rates = weights.given(class_weights, sizes).shares()
-            class_weights = weights.given(rates * sizes, sizes)
+            class_weights = weights.rates(
+                class_weights, self.index.host_sizes, drop_empty, "class_weights"
+            )
         self._begin_with(class_weights, schedule)
+
+    def _check_unique(self) -> None:
+        if self.unique:
+            raise ValueError(
+                "kind='random' draws with replacement, so a batch may have a member twice, and "
+                "unique must be False, not True; leave it out, or take kind='fixed' or "
+                "'stratified', which can be unique"
+            )
 
     @property
     def past(self) -> str:  # type: ignore[override]
         return "nothing" if self.class_draw == "counter" else "number"
 
     def _segment(self, mark: Mark) -> Segment:
-        counter, first = self.class_draw == "counter", mark.epoch * self.n_batches
+        counter = self.class_draw == "counter"
+        first = 0 if counter else mark.epoch * self.n_batches
         return RandomSegment(
-            mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first
-        )
+            mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first,
+            self.order == "class",
+        )  # fmt: skip
 
     def _class_draws(self) -> str:
         if self.class_draw == "counter":

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from gpusampler import checks, ops, plan, plan_pk, random_bits
+from gpusampler import checks, given, ops, plan_pk, random_bits
 from gpusampler.batches import Fixed
 from gpusampler.class_index import ClassIndex
 from gpusampler.history import Mark
@@ -24,16 +23,14 @@ class PKSegment(Segment):
 
     def __init__(
         self, classes_per_batch: int, members_per_class: int, index: ClassIndex, seed: int,
-        number: int, first: int, start: np.ndarray,
+        number: int, first: int, start: np.ndarray, by_class: bool = False,
     ):  # fmt: skip
         super().__init__(number, first, start)
         self.index, self.seed = index, seed
         self._plan = plan_pk.pk_plan(
             index.host_sizes, index.host_offsets, classes_per_batch, members_per_class
         )
-        self._rows = torch.from_numpy(self._plan.rows).to(index.device)
-        self._rotations = torch.from_numpy(self._plan.rotations).to(index.device)
-        self._grid = plan.grid_or_none(classes_per_batch * members_per_class)
+        self._given = given.tables_on(index.device, "pk", self._plan, first, number, by_class)
 
     def mean_counts(self) -> np.ndarray:
         p, counts = self._plan, np.zeros(self.index.num_classes)
@@ -44,12 +41,8 @@ class PKSegment(Segment):
         return np.zeros(self.index.num_classes, np.int64)
 
     def draw(self, out: Tensor, g0: int, stride: int) -> None:
-        p = self._plan
-        ops.draw_pk(
-            out, self.index.members, self._rows, self._rotations, p.members_per_class, p.copies,
-            p.spans, *self._grid, random_bits.signed(self.seed), g0, stride, self.first,
-            self.number,
-        )  # fmt: skip
+        seed = random_bits.signed(self.seed)
+        ops.draw("pk", out, self.index.members, *self._given, seed, g0, stride)
 
 
 class PKBatchSampler(StreamBatchSampler):
@@ -65,6 +58,9 @@ class PKBatchSampler(StreamBatchSampler):
     classes_per_batch  P, at most the classes with members.
     members_per_class  K; the batch size is P * K.
     n_batches          batches in an epoch.
+    order              "shuffle": a batch's slots in a keyed order; "class": classes ascending, the
+                       K members of each together, so that a batch is x.view(P, K, ...).
+    unique             is True whatever is passed: batches of this kind are so.
     device, seed, window_bytes, shard, sampler   as for WeightedFixedBatchSampler.
 
     >>> sampler = PKBatchSampler([[0, 1, 2], [3, 4], [5]], 2, 2, 3, device="cpu")
@@ -88,6 +84,8 @@ class PKBatchSampler(StreamBatchSampler):
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = True,
         sampler: Any = None,
     ):
         most = checks.MAX_BATCH_SIZE
@@ -103,7 +101,8 @@ class PKBatchSampler(StreamBatchSampler):
             )
         super().__init__(
             class_idxs, size, n_batches, device=device, seed=seed, window_bytes=window_bytes,
-            shard=shard, sampler=sampler, unbroken=unbroken,
+            shard=shard, sampler=sampler, unbroken=unbroken, order=order,
+            unique=checks.flag("unique", unique) or True,
         )  # fmt: skip
         filled = int(np.count_nonzero(self.index.host_sizes))
         if self.classes_per_batch > filled:
@@ -119,5 +118,5 @@ class PKBatchSampler(StreamBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         return PKSegment(
             self.classes_per_batch, self.members_per_class, self.index, self.seed, mark.number,
-            mark.epoch * self.n_batches, mark.start,
+            mark.epoch * self.n_batches, mark.start, self.order == "class",
         )  # fmt: skip

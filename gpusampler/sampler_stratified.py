@@ -30,7 +30,7 @@ class StratifiedBatchSampler(MixedBatchSampler):
     class_weights  the class mix: a Weights, or [C] numbers >= 0 in any unit.
     class_idxs     one sequence of dataset indices a class, or a ClassIndex.
     batch_size, n_batches
-    device, seed, shard, ...   as for WeightedFixedBatchSampler.
+    device, seed, shard, order, unique, ...   as for WeightedFixedBatchSampler.
 
     Batches are numbered below 2^42. A batch takes O(batch_size * log(C)) work.
 
@@ -58,6 +58,8 @@ class StratifiedBatchSampler(MixedBatchSampler):
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
+        order: str = "shuffle",
+        unique: bool = False,
         weighting: str = "linear",
         drop_empty: bool = False,
         schedule: Any = None,
@@ -65,6 +67,7 @@ class StratifiedBatchSampler(MixedBatchSampler):
     ):
         super().__init__(
             class_idxs, batch_size, n_batches, device=device, seed=seed, unbroken=unbroken,
+            order=order, unique=unique,
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
@@ -75,8 +78,9 @@ class StratifiedBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         first = mark.epoch * self.n_batches
         return StratifiedSegment(
-            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start
-        )
+            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
+            self.order == "class", self.unique,
+        )  # fmt: skip
 
     @property
     def count_bounds(self) -> Tensor:

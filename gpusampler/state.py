@@ -30,6 +30,8 @@ NAMES = {  # what must be the same here and in the state, and what it is called
     "class_index": "the class index (labels)",
     "class_mix": "the class mix (alpha or weights) that the run began with",
     "class_draws": "where classes are drawn (class_draw, device model, torch version)",
+    "order": "order",
+    "unique": "unique",
 }
 # The mix in force, where it is not the one that the sampler was made with, and the one to come.
 MIX: dict[str, Any] = {
@@ -43,16 +45,14 @@ def pack(
 ) -> dict[str, Any]:
     """The state of this place; a mix that the sampler was made with is left out."""
     mark, coming, _ = history.kept(epoch, batch, make)
+    counted = make.past == "draws"
     mix: dict[str, Any] = {"schedule": int(history.schedule is not None)}
     mix["changed"] = int(history.changed)
     if history.changed or (mark.number and make.past != "nothing"):
         mix |= {"mix_epoch": mark.epoch, "mix_number": mark.number}
-        mix["mix"], mix["start"] = packed_mark(mark, make.past == "draws")
+        mix["mix"], mix["start"] = packed_mark(mark, counted)
     if coming is not None:
-        mix |= {
-            "next_epoch": coming.epoch,
-            "next_mix": packed_mark(coming, make.past == "draws")[0],
-        }
+        mix |= {"next_epoch": coming.epoch, "next_mix": packed_mark(coming, counted)[0]}
     return {"format": FORMAT, **own, **MIX, **mix, "epoch": epoch, "batch": batch}
 
 
@@ -160,7 +160,8 @@ def _mark(told: Mapping[str, Any], first: Mark, sizes: np.ndarray, make: Maker) 
     start = first.start
     if make.past == "draws":
         draws = epoch * make.n_batches * make.batch_size
-        start = unpacked_start(told["start"], len(start), draws)
+        passed_over = number * int(sizes.sum()) if make.unique else 0
+        start = unpacked_start(told["start"], len(start), draws, passed_over)
     elif told["start"]:
         raise not_given("start")
     mark = Mark(epoch, number, unpacked_mix("mix", told["mix"], sizes), start)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler
 
-from gpusampler import checks, distributed, fingerprint, state, trainers
+from gpusampler import checks, distributed, fingerprint, graph_ops, state, trainers
 from gpusampler.batches import MAX_BYTES, Batches, Fixed
 from gpusampler.describe import table
-from gpusampler.position import Layout, Pass, Position
+from gpusampler.position import Layout, Pass, Position, what_is_left
 
 LIST_WINDOW_BYTES = 1 << 22
 
@@ -45,8 +45,11 @@ class StreamBatchSampler(Batches, BatchSampler):
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any,
         *, device: Any, seed: Any, window_bytes: Any, shard: Any, sampler: Any, unbroken: Any,
+        order: Any, unique: Any,
     ):  # fmt: skip
-        super().__init__(class_idxs, batch_size, n_batches, device=device, seed=seed)
+        super().__init__(
+            class_idxs, batch_size, n_batches, device=device, seed=seed, order=order, unique=unique
+        )
         vars(self).update(rank=0, world_size=1, unbroken=checks.flag("unbroken", unbroken))
         self.window_bytes = checks.integer("window_bytes", window_bytes, 1, 1 << 62)
         self._position = Position()
@@ -85,11 +88,12 @@ class StreamBatchSampler(Batches, BatchSampler):
         epoch   None: self.epoch, which the next iteration yields.
         """
         epoch = self.epoch if epoch is None else epoch
-        counts = self.class_counts_in(epoch).numpy()
+        counts, mix = self.class_counts_in(epoch).numpy(), self._history.at(epoch, self)[0].mix
         return table(
             f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
             f"seed {self.seed}, {self.index}, epoch {epoch}",
             self.index.host_sizes,
+            None if mix is None else mix.shares(),
             counts,
             self.index.carried(counts),
             self.n_batches,
@@ -150,6 +154,7 @@ class StreamBatchSampler(Batches, BatchSampler):
             )
         distributed.check_share(self.n_batches, world_size)
         vars(self).update(rank=rank, world_size=world_size)
+        self._name_for_graphs(len(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along, by copy, deepcopy or pickle: all but the lock, and of the last
@@ -160,22 +165,24 @@ class StreamBatchSampler(Batches, BatchSampler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._begins = threading.Lock()
+        self._name_for_graphs(len(self))
 
-    def check_agreement(self, group: Any = None) -> None:
+    def check_agreement(self, group: Any = None, share: str = "distinct") -> None:
         """Raise on every rank, naming those that differ, unless all hold the same stream.
 
-        group   the data-parallel process group; None: the default one. All its ranks must call.
+        group   the ranks to compare, which all must call: a process group or a DeviceMesh of one
+                dimension, as mesh["dp"]; None: the default group.
+        share   "distinct": sharded, no two ranks take the same share; "same": all take the same,
+                as tensor-parallel peers must: check_agreement(mesh["tp"], share="same").
         Compared are class index, class mix and its changes, kind, seed, batch_size, n_batches,
-        epoch, batch and world size; sharded, no two ranks may have the same rank.
-        One all_reduce of 8 bytes for each of these and rank.
+        epoch, batch and world size. One all_reduce of 8 bytes for each of these and rank.
         """
-        own = self.state_dict()
         facts = {
-            name: int(fingerprint.of_bytes(repr(value).encode()), 16) for name, value in own.items()
+            name: int(fingerprint.of_bytes(repr(value).encode()), 16)
+            for name, value in self.state_dict().items()
         }
-        facts["world size"] = self.world_size
-        place = self.rank if self.world_size > 1 else None
-        distributed.check_same(facts, place, group, self.device)
+        own = self.rank, self.world_size
+        distributed.check_same(facts, own, share, group, self.device)
 
     def state_dict(self, done: int | None = None) -> dict[str, Any]:
         """The place in the stream, as plain ints and strings; the same on every rank.
@@ -197,8 +204,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         self._history = state.loaded(told, first, schedule, self._history, sizes, self)
-        place = told["epoch"], told["batch"]
-        self._position = Position(*trainers.place_of_nodes(*place, self.n_batches, self.world_size))
+        self._position = Position(*trainers.place_of_nodes(self, told["epoch"], told["batch"]))
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -209,6 +215,8 @@ class StreamBatchSampler(Batches, BatchSampler):
             "class_index": self.index.fingerprint,
             "class_mix": self._origin,
             "class_draws": self._class_draws(),
+            "order": self.order,
+            "unique": int(self.unique),
         }
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -243,6 +251,9 @@ class StreamBatchSampler(Batches, BatchSampler):
         max_bytes  the most that the result may take, default 1 GiB.
         Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
         """
+        if torch.compiler.is_compiling():
+            found = graph_ops.epoch(self._in_graphs, max_bytes)
+            return found if out is None else out.copy_(found)
         if out is None:
             checks.byte_budget(len(self), self.batch_size, max_bytes)
         first = self.epoch * self.n_batches + self.rank
@@ -251,26 +262,9 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _begin(self) -> Pass:
         with self._begins:
             self._position, some = self._position.begun(self._layout)
-        self._warn_of_what_is_left(some)
+        for message in what_is_left(some, self._layout):
+            warnings.warn(message, stacklevel=3)
         return some
-
-    def _warn_of_what_is_left(self, some: Pass) -> None:
-        epoch, end = some.epoch, self.n_batches
-        left, lost = end - some.first, (end - some.first) % self.world_size
-        if some.length == 0:
-            warnings.warn(
-                f"this iteration yields no batch: it is what the loaded state has left of epoch "
-                f"{epoch}, and the next one yields epoch {epoch + 1}. A loop that counts epochs "
-                f"from there on needs set_epoch({epoch + 1}) after loading",
-                stacklevel=4,
-            )
-        if lost > end % self.world_size:
-            warnings.warn(
-                f"no rank gets batches {end - lost} to {end - 1} of epoch {epoch}: it goes on at "
-                f"batch {some.first}, and {self.world_size} ranks cannot share out the other "
-                f"{left} evenly. Resume on a number of ranks that divides {left} to train on all",
-                stacklevel=4,
-            )
 
     def _hand(self, some: Pass) -> None:
         some.handed += 1

@@ -25,7 +25,11 @@ LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful
 GROUPING = "torch.utils.data.sampler", "torchdata.stateful_dataloader.sampler"
 BATCHER = "torchdata.nodes.batch"
 NODES_BETWEEN = NODES, "torchdata.nodes.base_node"
-SHARING = (*(f"{package}.utilities.distributed" for package in FABRIC), "ignite.distributed.auto")
+SHARING = (
+    *(f"{package}.utilities.distributed" for package in FABRIC),
+    "ignite.distributed.auto",
+    ACCELERATE,
+)
 
 
 def refuse_rebuilding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -89,7 +93,7 @@ class Epochs:
         asks = caller and caller.f_back  # behind Lightning's helper
         if _is_of(FABRIC, "wrappers", asks):
             return
-        if _is_of(TRAINER, "loops.fit_loop", asks):
+        if _is_of(TRAINER, "loops.fit_loop", asks) and not self.owner.unbroken:
             _refuse_batches_ahead(asks, self.owner.begun_epoch, epoch)
         self.owner.set_epoch(epoch)
 
@@ -129,7 +133,7 @@ def agreed_share(share: tuple[int, int] | None, sampler: Any) -> tuple[int, int]
     return told
 
 
-def place_of_nodes(epoch: int, batch: int, n_batches: int, world_size: int) -> tuple[int, int]:
+def place_of_nodes(sampler: Any, epoch: int, batch: int) -> tuple[int, int]:
     """The place to load, (epoch, batch), where it may be torchdata.nodes that loads.
 
     Its SamplerWrapper counts epochs by itself, one more each time it is iterated anew, and a state
@@ -137,11 +141,11 @@ def place_of_nodes(epoch: int, batch: int, n_batches: int, world_size: int) -> t
     iteration of no batches is left out, since Loader goes on after one with a state of that moment.
     """
     asks = frames.asking()
-    if frames.module(asks) != NODES:
+    if frames.module(asks) != NODES or sampler.unbroken:
         return epoch, batch
     wrapper = frames.held(asks, "self")
     counted = frames.number(wrapper, "epoch")
-    if batch + world_size > n_batches:
+    if batch + sampler.world_size > sampler.n_batches:
         epoch, batch = epoch + 1, 0
     if counted is None or (epoch, batch) != (counted + 1, 0):
         return epoch, batch
@@ -158,11 +162,13 @@ def refuse_to_go_astray(sampler: Any, epoch: int, batch: int) -> None:
         _refuse_single_indices()
     elif module == NODES:
         _refuse_batches_of_batches(frames.behind(asks, NODES_BETWEEN))
+        warn_of_batches_alike(sampler)
     elif module == ACCELERATE:  # which shards every batch sampler that it prepares
         _refuse_sharing_out_twice(sampler.world_size, frames.held(asks, "self"))
-        _refuse_lost_epoch(epoch, asks)
+        _refuse_skips(sampler.unbroken, epoch, batch, asks)
     elif module == IGNITE:
-        _refuse_skipping_twice(batch, frames.held(asks, "self"))
+        _refuse_skipping_twice(sampler.unbroken, batch, frames.held(asks, "self"))
+        warn_of_batches_alike(sampler)
     elif module in LOADERS:
         loop = frames.behind(asks, LOADERS)
         _refuse_skipping_iterations(sampler, epoch, batch, loop)
@@ -219,17 +225,37 @@ def _refuse_sharing_out_twice(world_size: int, sharing: Any) -> None:
         )
 
 
-def _refuse_lost_epoch(epoch: int, frame: FrameType | None) -> None:
-    """In several processes Accelerate's skip_first_batches hides the sampler from its set_epoch,
-    and HF Trainer resumes so: SkipBatchSampler over BatchSamplerShard over this sampler."""
+def _refuse_skipping_unbroken(who: str) -> None:
+    raise RuntimeError(
+        f"{who} leaves out the batches of an epoch that are done, and a sampler with unbroken=True "
+        f"has no epochs to leave out of; save and load sampler.state_dict() and leave out nothing, "
+        f"or make the sampler without unbroken=True"
+    )
+
+
+def _refuse_skips(unbroken: bool, epoch: int, batch: int, frame: FrameType | None) -> None:
+    """Accelerate's skip_first_batches leaves out batches of what the sampler yields, so it must
+    yield the epoch, from its start, that Accelerate counts. In several processes it hides the
+    sampler from set_epoch: SkipBatchSampler over BatchSamplerShard over this sampler."""
     asking: list[Any] = []
     while frame is not None:
         if frames.module(frame) == ACCELERATE:
             asking.append(frames.held(frame, "self"))
         frame = frame.f_back
+    skipped = max((frames.number(one, "skip_batches") or 0 for one in asking), default=0)
+    if not skipped:
+        return
+    if unbroken:
+        _refuse_skipping_unbroken("Accelerate's skip_first_batches")
+    if batch:
+        raise RuntimeError(
+            f"Accelerate's skip_first_batches leaves out {skipped} batches, and this sampler "
+            f"begins at batch {batch} already, so others would be left out; do not load the "
+            f"sampler's state where you skip, but call set_epoch({epoch}) of the loader before it"
+        )
     counted = [frames.number(one, "iteration") for one in asking]
     told = next((count for count in counted if count is not None), epoch)
-    if told != epoch and any(type(one).__name__ == "SkipBatchSampler" for one in asking):
+    if told != epoch:
         raise RuntimeError(
             f"Accelerate is to go on in epoch {told}, and this sampler in epoch {epoch}, since "
             f"skip_first_batches cannot tell it in several processes; call "
@@ -238,9 +264,11 @@ def _refuse_lost_epoch(epoch: int, frame: FrameType | None) -> None:
         )
 
 
-def _refuse_skipping_twice(batch: int, skipping: Any) -> None:
+def _refuse_skipping_twice(unbroken: bool, batch: int, skipping: Any) -> None:
     """Ignite's DeterministicEngine leaves out the batches that are done by itself."""
     skipped = frames.number(skipping, "start_iteration")
+    if skipped and unbroken:
+        _refuse_skipping_unbroken("Ignite's DeterministicEngine")
     if batch and skipped:
         raise RuntimeError(
             f"Ignite's DeterministicEngine leaves out the {skipped} batches that are done by "

@@ -18,8 +18,10 @@ def row_sizes(smallest: int, largest: int) -> int:
     return permutation.MIXED.value if smallest < 32 else permutation.GRID.value
 
 
-def slot_sizes(n: int, a: int, b: int) -> int:
+def slot_sizes(n: int, a: int, b: int, in_order: bool = False) -> int:
     """The SIZES of permute() for slots [0, n)."""
+    if in_order:
+        return permutation.IN_ORDER.value
     if n < 32:
         return permutation.FEW.value
     return permutation.FULL_GRID.value if a * b == n else permutation.GRID.value
@@ -35,50 +37,52 @@ def sides(a: int, b: int) -> tuple[int, int, int]:
 
 
 def draw_fixed(
-    out: Tensor, members: Tensor | None, rows: Tensor, rank_row: Tensor, key_ends: Tensor,
-    n_keys: int, span: tuple[int, int], grid: tuple[int, int], seed: int, g0: int,
-    stride: int, member: int, slot: int,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
+    seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a fixed plan; n * B * stride < 2^31.
 
-    rows, rank_row  of FixedPlan
-    key_ends [A] i64   FixedPlan.key_ends((n - 1) * stride + 1), n_keys its last
-    span            the smallest and largest class size of rows
-    grid            of [0, B);  member, slot: the purposes of the two keys
-    seed            64 bits, as a signed integer
+    tables    of the plan, on the device
+    given     the plan, what it knows of itself, and key_ends(n) on the device
+    purposes  MEMBER, SLOT, ...: the words that tell keys' uses apart
+    seed      64 bits, as a signed integer
     """
     n, size = out.shape
+    rows, rank_row = tables
+    key_ends, n_keys = given.key_ends((n - 1) * stride + 1, out.device)
     window = torch.empty((len(rows), draw.ROW.value), dtype=torch.int32, device=out.device)
     keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
     draw.window_tables[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
         window, keys, rows, key_ends,
         len(rows), n_keys, n, len(rows).bit_length(), seed, g0, stride,
-        MEMBER=member, SLOT=slot, BLOCK=TABLE_BLOCK, num_warps=WARPS,
+        MEMBER=purposes.MEMBER, SLOT=purposes.SLOT, BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
-    a, b = grid
+    a, b = given.plan.grid
+    span = given.plan.smallest, given.plan.largest
     draw.draw_fixed[(triton.cdiv(n * size, FIXED_BLOCK),)](
         out, out if members is None else members, rows, rank_row, window, keys,
         n * size, n_keys, size, inverse(size), *sides(a, b),
-        IDENTITY=members is None, SIZES=row_sizes(*span), SLOT_SIZES=slot_sizes(size, a, b),
+        IDENTITY=members is None, SIZES=row_sizes(*span),
+        SLOT_SIZES=slot_sizes(size, a, b, given.by_class),
         BLOCK=FIXED_BLOCK, num_warps=WARPS,
     )  # fmt: skip
 
 
 def draw_random(
-    out: Tensor, members: Tensor | None, rows: Tensor, cuts: Tensor, guide: Tensor,
-    classes: Tensor | None, steps: int, seed: int, g0: int, stride: int, pick: int,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
+    seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ..., each slot drawn; n * B < 2^31.
 
-    rows, cuts (bits as i64), guide  of RandomPlan;  steps: of bisection between two guides
-    classes  [n, B] i64, the row of each slot where already drawn; None: by cuts
+    As draw_fixed(); given.classes is [n, B] i64, the row of each slot where already drawn.
     """
     n, size = out.shape
+    (rows, cuts, guide), classes = tables[:3], given.classes
     bits = (len(guide) - 1).bit_length() - 1
     draw.draw_random[(triton.cdiv(n * size, RANDOM_BLOCK),)](
         out, out if members is None else members, rows, cuts, guide,
         out if classes is None else classes,
-        n * size, size, inverse(size), steps, 32 - bits, seed, g0, stride,
-        PICK=pick, DRAWN=classes is not None, IDENTITY=members is None,
+        n * size, size, inverse(size), given.plan.steps, 32 - bits, seed, g0, stride,
+        PICK=purposes.PICK, DRAWN=classes is not None, IDENTITY=members is None,
         BLOCK=RANDOM_BLOCK, num_warps=WARPS,
     )  # fmt: skip

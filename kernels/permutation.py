@@ -11,6 +11,7 @@ FEW = tl.constexpr(0)  # every n < 32: the rank of a hash
 GRID = tl.constexpr(1)  # every n >= 32: a Feistel network on an a x b grid
 MIXED = tl.constexpr(2)
 FULL_GRID = tl.constexpr(3)  # GRID, and every a * b == n: no lane ever walks
+IN_ORDER = tl.constexpr(4)  # i itself
 
 
 @triton.jit
@@ -83,7 +84,9 @@ def ranked(i, n, k0, k1):
 @triton.jit
 def permute(i, n, a, b, b_inverse, k0, k1, mask, SIZES: tl.constexpr):
     """perm(i, n, (k0, k1)) where mask; i < n there, and a = b = 1 where n < 32."""
-    if SIZES == FEW:
+    if SIZES == IN_ORDER:
+        out = i
+    elif SIZES == FEW:
         out = ranked(i, n, k0, k1)
     else:
         out = feistel(i, a, b, b_inverse, k0, k1)

@@ -22,6 +22,7 @@ from .philox import words
 
 DRAW_BLOCK = 128  # lanes a program: one a thread keeps a third permutation within 64 registers
 VISITS_AT_ONCE = 1 << 20  # whose table is 72 MiB
+PURPOSES = ("SLOT", "RHO", "SIGMA", "MEMBER_RHO", "MEMBER_SIGMA")
 
 # One row a rotation, i64: n, take, visits a cycle, left out a cycle, cycles a turn, and the sides
 # of the grids of sigma and rho (gpusampler/plan_pk.py).
@@ -196,47 +197,43 @@ def draw_pk(
 
 
 def launch(
-    out: Tensor, members: Tensor | None, rows: Tensor, rotations: Tensor, per_class: int,
-    copies: bool, spans: tuple[int, int, int, int], grid: tuple[int, int], seed: int, g0: int,
-    stride: int, first: int, segment: int, purposes: dict[str, int],
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
+    seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a pk plan; n * B < 2^31.
-
-    rows, rotations, copies, spans  of PKPlan;  per_class: K;  grid: of [0, B)
-    seed            64 bits, as a signed integer
-    first, segment  the segment's first batch, and its number
-    purposes        of the keys: SLOT, RHO, SIGMA, MEMBER_RHO, MEMBER_SIGMA
-    """
-    step = max(1, VISITS_AT_ONCE * per_class // out.shape[1])
+    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a pk plan; n * B < 2^31. As
+    launch.draw_fixed()."""
+    step = max(1, VISITS_AT_ONCE // given.plan.classes_per_batch)
     for begin in range(0, len(out), step):
-        _launch(
-            out[begin : begin + step], members, rows, rotations, per_class, copies, spans, grid,
-            seed, g0 + begin * stride, stride, first, segment, purposes,
-        )  # fmt: skip
+        part = out[begin : begin + step]
+        _launch(part, members, tables, given, purposes, seed, g0 + begin * stride, stride)
 
 
-def _launch(
-    out, members, rows, rotations, per_class, copies, spans, grid, seed, g0, stride, first, segment,
-    purposes,
-):  # fmt: skip
+def _launch(out, members, tables, given, purposes, seed, g0, stride):
     n, size = out.shape
-    per_batch, classes = size // per_class, len(rows)
+    (rows, rotations), p = tables, given.plan
+    per_batch, per_class, classes = p.classes_per_batch, p.members_per_class, len(rows)
+    words_of = {name: getattr(purposes, name) for name in PURPOSES}
     kept, n_visits = classes - classes % per_batch, n * per_batch
     visits = torch.empty((n_visits, VISIT.value), dtype=torch.int32, device=out.device)
     firsts = torch.empty(n_visits, dtype=torch.int64, device=out.device)
     keys = torch.empty((n, 2), dtype=torch.int32, device=out.device)
     pk_visits[(triton.cdiv(n_visits + n, TABLE_BLOCK),)](
         visits, firsts, keys, rows, rotations,
-        n_visits, n, per_batch, inverse(per_batch), per_class, seed, segment, g0, stride,
-        g0 - first, **purposes, SIGMA_SIZES=row_sizes(kept, kept),
+        n_visits, n, per_batch, inverse(per_batch), per_class, seed,
+        given.segment, g0, stride, g0 - given.first, **words_of, SIGMA_SIZES=row_sizes(kept, kept),
         RHO_SIZES=row_sizes(classes, classes), BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
-    a, b = grid
+    if given.by_class:  # of two classes the first places ascend as the classes do
+        order = firsts.view(n, per_batch).argsort(dim=1)
+        order += torch.arange(0, n_visits, per_batch, device=out.device).unsqueeze(1)
+        order = order.flatten()
+        visits, firsts = visits[order], firsts[order]
+    a, b = p.grid
     draw_pk[(triton.cdiv(n * size, DRAW_BLOCK),)](
         out, out if members is None else members, visits, firsts, keys,
         n * size, size, inverse(size), per_class, inverse(per_class), per_batch,
         a, max(b, 1), inverse(max(b, 1)),
-        IDENTITY=members is None, COPIES=copies, SIGMA_SIZES=row_sizes(*spans[:2]),
-        RHO_SIZES=row_sizes(*spans[2:]), SLOT_SIZES=slot_sizes(size, a, b),
+        IDENTITY=members is None, COPIES=p.copies, SIGMA_SIZES=row_sizes(*p.spans[:2]),
+        RHO_SIZES=row_sizes(*p.spans[2:]), SLOT_SIZES=slot_sizes(size, a, b, given.by_class),
         BLOCK=DRAW_BLOCK, num_warps=WARPS,
     )  # fmt: skip

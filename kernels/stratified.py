@@ -155,6 +155,33 @@ def draw_base(
     )  # fmt: skip
 
 
+@triton.jit
+def drawn_extra(
+    rows_ptr, start_ptr, leaf_class_ptr, shares_ptr, links_ptr, t, k, root, height, key_0, key_1,
+    seed, r0, stride, round_batches, round_draws, order, leaves, order_a, order_b, order_inverse,
+    mask, ROUNDS: tl.constexpr, ORDER_SIZES: tl.constexpr,
+):  # fmt: skip
+    """The class of extra k of batch r0 + t * stride of the plan, and which of its draws it is."""
+    r = r0 + t.to(tl.int64) * stride
+    number = r // round_batches if ROUNDS else r * 0
+    leaf, extras = leaf_of(
+        (r - number * round_batches).to(tl.uint64), k, root, height, shares_ptr, links_ptr,
+        key_0, key_1, mask,
+    )  # fmt: skip
+    ordinal = extras.to(tl.int64)
+    if ROUNDS:
+        k0, k1, _, _ = words(seed, number, k * 0, k * 0 + order.to(tl.uint32))
+        leaf = permute(
+            leaf.to(tl.uint32), k * 0 + leaves, order_a, order_b, order_inverse, k0, k1, mask,
+            ORDER_SIZES,
+        )  # fmt: skip
+        ordinal += number * round_draws
+    label = tl.load(leaf_class_ptr + leaf.to(tl.int64), mask=mask, other=0).to(tl.int64)
+    base = load_u32(rows_ptr + label * 8 + 5, mask, 0)
+    ordinal += tl.load(start_ptr + label, mask=mask, other=0) + (r + 1) * base.to(tl.int64)
+    return label, ordinal
+
+
 @triton.jit(
     do_not_specialize=[
         "n_lanes", "root", "height", "key_0", "key_1", "seed", "r0", "stride", "slot_keys",
@@ -176,30 +203,19 @@ def draw_extra(
     lane = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.uint32)  # [BLOCK]
     mask = lane < n_lanes.to(tl.uint32)
     t, k = divide(lane, ranks.to(tl.uint32), ranks_inverse.to(tl.uint32))
-    r = r0 + t.to(tl.int64) * stride
-    number = r // round_batches if ROUNDS else r * 0
-    leaf, extras = leaf_of(
-        (r - number * round_batches).to(tl.uint64), k, root, height, shares_ptr, links_ptr,
-        key_0.to(tl.uint32), key_1.to(tl.uint32), mask,
+    label, ordinal = drawn_extra(
+        rows_ptr, start_ptr, leaf_class_ptr, shares_ptr, links_ptr, t, k, root, height,
+        key_0.to(tl.uint32), key_1.to(tl.uint32), seed, r0, stride, round_batches, round_draws,
+        order, leaves.to(tl.uint32), order_a.to(tl.uint32), order_b.to(tl.uint32),
+        order_inverse.to(tl.uint32), mask, ROUNDS, ORDER_SIZES,
     )  # fmt: skip
-    ordinal = extras.to(tl.int64)
-    if ROUNDS:
-        k0, k1, _, _ = words(seed, number, k * 0, k * 0 + order.to(tl.uint32))
-        n = k * 0 + leaves.to(tl.uint32)
-        leaf = permute(
-            leaf.to(tl.uint32), n, order_a.to(tl.uint32), order_b.to(tl.uint32),
-            order_inverse.to(tl.uint32), k0, k1, mask, ORDER_SIZES,
-        )  # fmt: skip
-        ordinal += number * round_draws
-    label = tl.load(leaf_class_ptr + leaf.to(tl.int64), mask=mask, other=0).to(tl.int64)
     row_ptr = rows_ptr + label * 8
     n, a, side = (
         load_u32(row_ptr, mask, 1),
         load_u32(row_ptr + 1, mask, 1),
         load_u32(row_ptr + 2, mask, 1),
     )
-    side_inverse, base = load_u32(row_ptr + 3, mask, 0), load_u32(row_ptr + 5, mask, 0)
-    ordinal += tl.load(start_ptr + label, mask=mask, other=0) + (r + 1) * base.to(tl.int64)
+    side_inverse = load_u32(row_ptr + 3, mask, 0)
     cycle = ordinal // n.to(tl.int64)
     i = (ordinal - cycle * n.to(tl.int64)).to(tl.uint32)
     k0, k1, _, _ = words(seed, cycle, label, label * 0 + MEMBER)
@@ -215,36 +231,30 @@ def draw_extra(
 
 
 def draw_stratified(
-    out: Tensor, members: Tensor | None, tables: tuple[Tensor, ...], tree: tuple[int, int],
-    rounds: tuple[int, int, int, int], key_ends: Tensor, n_keys: int, span: tuple[int, int],
-    grid: tuple[int, int], seed: int, tie_key: tuple[int, int], g0: int, stride: int, first: int,
-    member: int, slot: int, order: int,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
+    seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a plan that begins with `first`;
-    n * B * stride < 2^31, or n = 1.
-
-    tables          rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links of
-                    StratifiedPlan
-    tree, rounds    its root and height; round_batches, round_draws and order_grid
-    key_ends [A] i64   StratifiedPlan.key_ends((n - 1) * stride + 1), n_keys its last, or 0
-    span            the smallest and largest class size of rows
-    grid            of [0, B);  member, slot, order: the purposes of keys
-    seed            64 bits, as a signed integer;  tie_key: words 0 and 1 of the plan's use TREE
+    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a stratified plan; n * B * stride
+    < 2^31, or n = 1. As launch.draw_fixed().
     """
+    p, first, grid, tree = given.plan, given.first, given.plan.grid, given.plan.tree
+    tie_key, member = purposes.tree_key(seed, given.segment), purposes.MEMBER
     rows, base_rows, rank_row, start, leaf_class, class_leaf, shares, links = tables
     n, size = out.shape
+    key_ends, n_keys = given.key_ends((n - 1) * stride + 1, out.device)
     n_rows, ranks, leaves = len(base_rows), len(rank_row), len(leaf_class)
     keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
     window = torch.empty((n_rows, ROW.value), dtype=torch.int32, device=out.device)
     window_keys[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
         window, keys, rows, base_rows, start, class_leaf, shares, links, key_ends, n_rows, *tree,
         n_keys, n, n_rows.bit_length(), *tie_key, seed, g0, stride, first,
-        MEMBER=member, SLOT=slot, BLOCK=TABLE_BLOCK, num_warps=WARPS,
+        MEMBER=member, SLOT=purposes.SLOT, BLOCK=TABLE_BLOCK, num_warps=WARPS,
     )  # fmt: skip
     held, slots = out if members is None else members, (size, *sides(*grid))
     chosen = {
-        "IDENTITY": members is None, "SIZES": row_sizes(*span),
-        "SLOT_SIZES": slot_sizes(size, *grid), "BLOCK": FIXED_BLOCK, "num_warps": WARPS,
+        "IDENTITY": members is None, "SIZES": row_sizes(p.smallest, p.largest),
+        "SLOT_SIZES": slot_sizes(size, *grid, given.by_class), "BLOCK": FIXED_BLOCK,
+        "num_warps": WARPS,
     }  # fmt: skip
     if ranks:
         extras = torch.empty((n, n_rows), dtype=torch.int32, device=out.device)
@@ -257,10 +267,10 @@ def draw_stratified(
             ranks, inverse(ranks), *slots, **chosen,
         )  # fmt: skip
     if size > ranks:
-        batches, draws, *order_grid = rounds
+        order, batches = purposes.CLASS_ORDER | given.segment << 8, p.round_batches
         draw_extra[(triton.cdiv(n * (size - ranks), FIXED_BLOCK),)](
             out, held, rows, start, leaf_class, shares, links, keys, n * (size - ranks), *tree,
             *tie_key, seed, g0 - first, stride, n_keys, ranks, size - ranks, inverse(size - ranks),
-            *slots, batches, draws, order, leaves, *sides(*order_grid), MEMBER=member,
-            ROUNDS=batches > 0, ORDER_SIZES=slot_sizes(leaves, *order_grid), **chosen,
+            *slots, batches, p.round_draws, order, leaves, *sides(*p.order_grid), MEMBER=member,
+            ROUNDS=batches > 0, ORDER_SIZES=slot_sizes(leaves, *p.order_grid), **chosen,
         )  # fmt: skip

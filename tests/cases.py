@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import slow_reference as slow
 import torch
 
 from gpusampler import cpu, plan, random_bits, weights
+from gpusampler.given import Given
 
 POISON = np.iinfo(np.int64).min
 
@@ -73,17 +75,15 @@ def first_batch(rnd: random.Random) -> int:
 
 def twin_fixed(case: Case, g0: int, n: int, stride: int = 1) -> list[list[int]]:
     out = case.poisoned(n)
-    cpu.draw_fixed(out, case.members, case.fixed.rows, case.grid, case.seed, g0, stride)
+    cpu.draw_fixed(out, case.members, Given(case.fixed), case.seed, g0, stride)
     return out.tolist()
 
 
 def twin_random(
     case: Case, g0: int, n: int, classes: np.ndarray | None = None, stride: int = 1
 ) -> list[list[int]]:
-    out, r = case.poisoned(n), case.random
-    cpu.draw_random(
-        out, case.members, r.rows, r.cuts, r.guide, classes, r.steps, case.seed, g0, stride
-    )
+    out, given = case.poisoned(n), Given(case.random, classes=classes)
+    cpu.draw_random(out, case.members, given, case.seed, g0, stride)
     return out.tolist()
 
 
@@ -109,20 +109,19 @@ def on(device: torch.device, array: np.ndarray | None) -> torch.Tensor | None:
     return None if array is None else torch.from_numpy(array).to(device)
 
 
+def tables_on(device: torch.device, plan: Any) -> list[torch.Tensor]:
+    return [torch.from_numpy(table).to(device) for table in plan.tables()]
+
+
 def kernel_fixed(
     case: Case, g0: int, n: int, device: torch.device, stride: int = 1
 ) -> list[list[int]]:
     from gpusampler.kernels import launch
 
-    out, p, ends = (
-        on(device, case.poisoned(n)),
-        case.fixed,
-        case.fixed.key_ends((n - 1) * stride + 1),
-    )
+    out, tables = on(device, case.poisoned(n)), tables_on(device, case.fixed)
     launch.draw_fixed(
-        out, on(device, case.members), on(device, p.rows), on(device, p.rank_row),
-        on(device, ends), int(ends[-1]), (p.smallest, p.largest), case.grid,
-        random_bits.signed(case.seed), g0, stride, random_bits.MEMBER, random_bits.SLOT,
+        out, on(device, case.members), tables, Given(case.fixed), random_bits,
+        random_bits.signed(case.seed), g0, stride,
     )  # fmt: skip
     return out.tolist()
 
@@ -137,10 +136,10 @@ def kernel_random(
 ) -> list[list[int]]:
     from gpusampler.kernels import launch
 
-    out, p = on(device, case.poisoned(n)), case.random
+    out, tables = on(device, case.poisoned(n)), tables_on(device, case.random)
+    given = Given(case.random, classes=on(device, classes))
     launch.draw_random(
-        out, on(device, case.members), on(device, p.rows), on(device, p.cuts.view(np.int64)),
-        on(device, p.guide), on(device, classes), p.steps,
-        random_bits.signed(case.seed), g0, stride, random_bits.PICK,
+        out, on(device, case.members), tables, given, random_bits, random_bits.signed(case.seed),
+        g0, stride,
     )  # fmt: skip
     return out.tolist()

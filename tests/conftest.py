@@ -1,24 +1,10 @@
-"""Where kernels run in this session: on a GPU if there is one, else under Triton's interpreter.
+"""Where kernels run in this session: on a GPU if there is one, else under Triton's interpreter."""
 
-Numba's cache looks only at the file of a function, not at what it calls in other files; here its
-folder carries a hash of all that is compiled and of what constants it has from where, so that no
-test runs yesterday's code.
-"""
-
-import hashlib
 import os
-import tempfile
-from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
-
-package = Path(__file__).parent.parent / "gpusampler"
-compiled = ("cpu*", "counting_sort", "random_bits", "plan*", "even_tree", "parallel")
-sources = sorted(path for name in compiled for path in package.glob(f"{name}.py"))
-digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-os.environ["NUMBA_CACHE_DIR"] = f"{tempfile.gettempdir()}/gpusampler-tests-{digest}"
 
 hypothesis.settings.register_profile("house", deadline=None)  # a loaded machine is no fault
 hypothesis.settings.load_profile("house")

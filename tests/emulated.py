@@ -32,7 +32,9 @@ def members_of(case: Case) -> tuple[ptx.Buffer, dict]:
     return ptx.Buffer(case.members, "members"), {"members": MEMBERS[case.members.dtype]}
 
 
-def fixed(case: Case, g0: int, n: int, target: str) -> tuple[list[list[int]], Counter]:
+def fixed(
+    case: Case, g0: int, n: int, target: str, slots: str | None = None
+) -> tuple[list[list[int]], Counter]:
     plan, size = case.fixed, case.batch_size
     ends = plan.key_ends(n)
     rows = ptx.Buffer(plan.rows, "rows")
@@ -50,7 +52,7 @@ def fixed(case: Case, g0: int, n: int, target: str) -> tuple[list[list[int]], Co
     members, variant = members_of(case)
     a, b = case.grid
     sizes = NAME[launch.row_sizes(plan.smallest, plan.largest)]
-    slots = NAME[launch.slot_sizes(size, a, b)]
+    slots = slots or NAME[launch.slot_sizes(size, a, b)]
     out = ptx.Buffer(np.full((n, size), POISON), "out", writable=True)
     counts += run(
         shipped.fixed(target, sizes, slots, **variant), n * size,

@@ -131,6 +131,28 @@ def changed_schedule(name: str) -> torch.Tensor:
     return torch.cat([first, second, epochs(sampler, 2), epochs(part, 2)])
 
 
+def ordered(name: str) -> torch.Tensor:
+    """Class by class, through a change of mix."""
+    sampler = make(name, members(SIZES["some"]), 32, 6, order="class")
+    first = torch.cat([sampler.batches(0, 20), sampler.batches(BIG, 3)])
+    if name == "pk":
+        return first
+    sampler.set_epoch(3)
+    sampler.set_alpha(0.9)
+    return torch.cat([first, epochs(sampler, 3)])
+
+
+def unique(name: str, sizes: str, batch_size: int) -> torch.Tensor:
+    """No member twice in a batch, through changes of mix."""
+    sampler = make(name, members(SIZES[sizes]), batch_size, 6, unique=True)
+    found = [sampler.batches(0, 30), sampler.batches((1 << 40) + 1, 3)]
+    sampler.set_epoch(3)
+    for alpha in (0.9, 0.1):
+        sampler.set_alpha(alpha)
+        found.append(epochs(sampler, 2))
+    return torch.cat(found)
+
+
 def weighted(name: str, **mix: Any) -> torch.Tensor:
     return make(name, members(SIZES["some"]), 48, **{"alpha": None, **mix}).batches(0, 20)
 
@@ -158,6 +180,12 @@ def cases() -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
         yield f"{name}, far", lambda n=name: far(n)
         yield f"{name}, sorted", lambda n=name: in_order(n)
         yield f"{name}, int64", lambda n=name: of_int64(n)
+    for name in KINDS:
+        yield f"{name}, order class", lambda n=name: ordered(n)
+    for name in ("fixed", "stratified"):
+        for sizes in ("tiny", "ranked", "some", "many", "gaps"):
+            yield f"{name}, unique {sizes}", lambda n=name, s=sizes: unique(n, s, 100)
+        yield f"{name}, unique wide", lambda n=name: unique(n, "wide", 1000)
     for name in MIXED:
         for change in (changed, scheduled, changed_schedule):
             yield f"{name}, {change.__name__}", lambda n=name, f=change: f(n)

@@ -16,11 +16,12 @@ import numpy as np
 import ptx
 import slow_kinds
 import torch
-from cases import POISON, on
+from cases import POISON, on, tables_on
 from emulated import MEMBERS
 from gpusampler.kernels import launch, pk
 
 from gpusampler import cpu_pk, plan, plan_pk, random_bits
+from gpusampler.given import Given
 
 PURPOSES = {
     name: getattr(random_bits, name)
@@ -97,19 +98,16 @@ def slow(case: PKCase, g0: int, n: int, stride: int = 1) -> list[list[int]]:
 
 def twin(case: PKCase, g0: int, n: int, stride: int = 1) -> list[list[int]]:
     out = case.poisoned(n)
-    cpu_pk.draw_pk(
-        out, case.members, case.plan.rows, case.plan.rotations, case.each, case.grid, case.seed,
-        g0, stride, case.first, case.segment,
-    )  # fmt: skip
+    given = Given(case.plan, case.first, case.segment)
+    cpu_pk.draw_pk(out, case.members, given, case.seed, g0, stride)
     return out.tolist()
 
 
 def kernel(case: PKCase, g0: int, n: int, device: torch.device, stride: int = 1) -> list[list[int]]:
-    out, p = on(device, case.poisoned(n)), case.plan
+    out, given = on(device, case.poisoned(n)), Given(case.plan, case.first, case.segment)
     pk.launch(
-        out, on(device, case.members), on(device, p.rows), on(device, p.rotations), case.each,
-        p.copies, p.spans, case.grid, random_bits.signed(case.seed), g0, stride, case.first,
-        case.segment, PURPOSES,
+        out, on(device, case.members), tables_on(device, case.plan), given, random_bits,
+        random_bits.signed(case.seed), g0, stride,
     )  # fmt: skip
     return out.tolist()
 

@@ -13,6 +13,7 @@ SIZES = {
     "grid": permutation.GRID.value,
     "mixed": permutation.MIXED.value,
     "full": permutation.FULL_GRID.value,
+    "ordered": permutation.IN_ORDER.value,
 }
 PTR = {"out_ptr": "*i64", "members_ptr": "*i32", "rows_ptr": "*i64"}
 SIGNATURES = {

@@ -298,11 +298,18 @@ def count_bound(weights: Sequence[int], batch_size: int) -> list[Fraction]:
     return bounds
 
 
-def _by_slot(ranked: Sequence[int], seed: int, g: int) -> list[int]:
-    batch = [-1] * len(ranked)
-    for rank, index in enumerate(ranked):
-        batch[slow.perm(rank, len(ranked), slow.key(seed, slow.SLOT, g))] = index
-    return batch
+def _unique_blocks(
+    weights: Sequence[int], batch_size: int, members_by_class: Members
+) -> list[slow.Blocks | None]:
+    """The blocks of each class, as unique=True has them; None where it is not drawn."""
+    found: list[slow.Blocks | None] = []
+    for members, base, rest in zip(members_by_class, *quotas(weights, batch_size), strict=True):
+        n = len(members)
+        if rest:
+            found.append(slow.unique_blocks(n, (base, base + 1)))
+        else:
+            found.append(slow.unique_blocks(n, (base,), gcd(n, base)) if base else None)
+    return found
 
 
 def stratified_batch(
@@ -314,18 +321,23 @@ def stratified_batch(
     start: Sequence[int] | None = None,
     first: int = 0,
     segment: int = 0,
+    unique: bool = False,
+    order: str = "shuffle",
 ) -> list[int]:
     """Batch g by slot: each class has its quota rounded down or up, evenly over the batches.
 
     first is the global number of the segment's first batch, and start[c] the number of draws of
     class c before it. A class goes through all its members, in a fresh order each time.
     """
+    blocks: list[slow.Blocks | None] = [None] * len(members_by_class)
+    if unique:
+        blocks = _unique_blocks(weights, batch_size, members_by_class)
     ranked = []
     for c, q in stratified_draws(weights, batch_size, seed, g - first, segment):
         members = members_by_class[c]
-        cycle, i = divmod((start[c] if start else 0) + q, len(members))
-        ranked.append(members[slow.perm(i, len(members), slow.key(seed, slow.MEMBER, cycle, c))])
-    return _by_slot(ranked, seed, g)
+        q += start[c] if start else 0
+        ranked.append((c, members[slow.place_of(q, len(members), blocks[c], seed, c)]))
+    return slow.arranged(ranked, seed, g, order)
 
 
 def segmented_batch(
@@ -337,10 +349,13 @@ def segmented_batch(
     seed: int,
     epoch: int,
     b: int,
+    unique: bool = False,
+    order: str = "shuffle",
 ) -> list[int]:
     """Batch b of an epoch by slot, where the weights change at the first epoch of each mix.
 
-    kind is "fixed" or "stratified". No class loses its place among its members at a change.
+    kind is "fixed" or "stratified". No class loses its place among its members at a change; but
+    where batches are unique all begin a pass.
     """
     if kind == "fixed":  # whole quotas: stratified has these counts in every batch
         mixes = [(begin, slow.fixed_counts(weights, batch_size)) for begin, weights in mixes]
@@ -349,9 +364,14 @@ def segmented_batch(
     for s, ((begin, weights), (end, _)) in enumerate(pairwise(mixes[: segment + 1])):
         draws = stratified_before(weights, batch_size, seed, (end - begin) * n_batches, s)
         start = [n + more for n, more in zip(start, draws, strict=True)]
+        if unique:
+            sizes = map(len, members_by_class)
+            start = [-(-n // max(size, 1)) * size for n, size in zip(start, sizes, strict=True)]
     begin, weights = mixes[segment]
     g, first = epoch * n_batches + b, begin * n_batches
-    return stratified_batch(members_by_class, weights, batch_size, seed, g, start, first, segment)
+    return stratified_batch(
+        members_by_class, weights, batch_size, seed, g, start, first, segment, unique, order
+    )
 
 
 def rotating_leave_out(
@@ -396,23 +416,24 @@ def pk_batch(
     g: int,
     first: int = 0,
     segment: int = 0,
+    order: str = "shuffle",
 ) -> list[int]:
     """Batch g by slot: so many classes, and so many members of each.
 
     A class with too few members gives all of them, as often as they fit, and rotates the rest.
     first is the global number of the segment's first batch; visits count from there.
     """
-    ranked: list[int] = []
+    ranked: list[tuple[int, int]] = []
     words = MEMBER_RHO | segment << 8, MEMBER_SIGMA | segment << 8
     for c, earlier in pk_visits(members_by_class, classes_per_batch, seed, g - first, segment):
         members = members_by_class[c]
         copies, few = divmod(members_per_class, len(members))
         if copies:
-            ranked += list(members) * copies
+            ranked += [(c, index) for index in list(members) * copies]
         if few:
             visit = rotating_leave_out(len(members), few, earlier, seed, words, c)
-            ranked += [members[i] for i, _ in visit]
-    return _by_slot(ranked, seed, g)
+            ranked += [(c, members[i]) for i, _ in visit]
+    return slow.arranged(ranked, seed, g, order)
 
 
 def _weights(formula: Callable[[int], Decimal], sizes: Sequence[int]) -> list[int]:

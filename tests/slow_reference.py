@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
-from math import isqrt
+from math import gcd, isqrt, prod
+from typing import Any
 
 U16, U32, U64 = 2**16 - 1, 2**32 - 1, 2**64 - 1
-SLOT, MEMBER, PICK, DRAW_BLOCK = 1, 2, 7, 8  # low byte of the purpose word
+SLOT, MEMBER, PICK, DRAW_BLOCK, SCATTER = 1, 2, 7, 8, 11  # low byte of the purpose word
 
 Key = tuple[int, int]
 Members = Sequence[Sequence[int]]
@@ -128,7 +129,7 @@ def linear_weights(sizes: Sequence[int], alpha: float, drop_empty: bool = False)
 def given_weights(values: Sequence[float]) -> list[int]:
     """Weights scaled by the power of two that brings the largest into [2^61, 2^62).
 
-    Rounded down, but at least 1 where the value is positive.
+    Rounded down, but at least 1 where the value is positive. The values may be Decimals.
 
     >>> [w / 2**61 for w in given_weights([3, 0, 1.5])]
     [1.5, 0.0, 0.75]
@@ -140,6 +141,32 @@ def given_weights(values: Sequence[float]) -> list[int]:
     while largest * Fraction(2) ** k >= 2**62:
         k -= 1
     return [max(int(x * Fraction(2) ** k), int(x > 0)) for x in exact]
+
+
+def lowest_terms(values: Sequence[int]) -> list[int]:
+    """The same ratios in the least whole numbers.
+
+    >>> lowest_terms([6, 0, 10])
+    [3, 0, 5]
+    """
+    divisor = gcd(*values)
+    return [value // divisor for value in values]
+
+
+def said_weights(values: Sequence[object]) -> list[int]:
+    """What people write, as the least whole numbers in those ratios: .6, .3, .1 are 6, 3, 1.
+
+    From 2^62 on the largest becomes 2^62 - 1, the others in proportion, rounded down, but at least
+    1 where positive; in lowest terms again.
+
+    >>> said_weights([0.6, 0.3, 0.1]), said_weights([1, 2**63])
+    ([6, 3, 1], [1, 4611686018427387903])
+    """
+    exact = [Fraction(str(x)) for x in values]
+    whole = lowest_terms([int(x * prod(y.denominator for y in set(exact))) for x in exact])
+    if max(whole) >= 2**62:
+        whole = [max(w * (2**62 - 1) // max(whole), int(w > 0)) for w in whole]
+    return lowest_terms(whole)
 
 
 def fixed_counts(weights: Sequence[int], batch_size: int) -> list[int]:
@@ -157,12 +184,81 @@ def fixed_counts(weights: Sequence[int], batch_size: int) -> list[int]:
     return counts
 
 
+Blocks = tuple[tuple[int, ...], int]  # sizes, and by how much a pass moves on
+
+
+@lru_cache(maxsize=2**12)
+def block_length(n: int, draws: tuple[int, ...], unit: int = 1) -> int:
+    """The longest blocks by which a class of n may be gone through, pass after pass, if a member
+    stays within its block, and of m draws in a row each member has m / n, rounded down or up.
+
+    draws are the m to be; unit: n and all m are whole multiples of it, and so is where m begin.
+
+    >>> block_length(10, (8,)), block_length(10, (8,), 2), block_length(10, (5,), 5)
+    (3, 4, 10)
+    """
+    for length in range(n, 0, -unit):
+        off = length - unit  # so far may a member be from where it was in the last pass
+        fits = True
+        for m in filter(None, draws):
+            low, high = m // n, -(-m // n)
+            nearest = high * n - off  # high + 1 times the same member, from first to last
+            farthest = low * n + off  # with low - 1 of it between
+            fits = fits and nearest >= m and (low == 0 or farthest - unit < m)
+        if fits:
+            return length
+    raise AssertionError("a length of one unit always fits")
+
+
+def unique_blocks(n: int, draws: tuple[int, ...], unit: int = 1) -> Blocks:
+    """The blocks of a pass. Where a pass has only few members more than its longest block, these
+    come last in it, and next to last in the next one; others are last then.
+
+    >>> unique_blocks(10, (8,)), unique_blocks(10, (3,)), unique_blocks(10, (5,), 5)
+    (((3, 3, 3, 1), 0), ((6, 2, 2), 2), ((10,), 0))
+    """
+    length = block_length(n, draws, unit)
+    few = n - length
+    if 0 < 4 * few <= n and max(draws) <= n:
+        return (n - 2 * few, few, few), few
+    return tuple(min(length, n - begin) for begin in range(0, n, length)), 0
+
+
+def place_of(q: int, n: int, blocks: Blocks | None, seed: int, c: int) -> int:
+    """Which of the n members of class c its draw q takes; blocks are unique ones.
+
+    >>> [place_of(q, 4, ((3, 1), 0), 0, 0) for q in range(8)]
+    [0, 1, 3, 2, 1, 0, 3, 2]
+    """
+    cycle, i = divmod(q, n)
+    if blocks is None or len(blocks[0]) == 1:
+        return perm(i, n, key(seed, MEMBER, cycle, c))
+    sizes, shift = blocks
+    ends = list(accumulate(sizes))
+    block = bisect_right(ends, i)
+    begin = ends[block] - sizes[block]
+    i = begin + perm(i - begin, sizes[block], key(seed, MEMBER | block << 8, cycle, c))
+    return perm((i + (cycle + 1) * shift) % n, n, key(seed, SCATTER, 0, c))
+
+
+def arranged(ranked: Sequence[tuple[int, Any]], seed: int, g: int, order: str) -> list[Any]:
+    """(class, index) by rank as a batch by slot: shuffled, or class by class."""
+    if order == "class":
+        return [index for _, index in sorted(ranked, key=lambda drawn: drawn[0])]
+    batch = [-1] * len(ranked)
+    for rank, (_, index) in enumerate(ranked):
+        batch[perm(rank, len(ranked), key(seed, SLOT, g))] = index
+    return batch
+
+
 def fixed_batch(
     members_by_class: Members,
     counts: Sequence[int],
     seed: int,
     g: int,
     start: Sequence[int] | None = None,
+    unique: bool = False,
+    order: str = "shuffle",
 ) -> list[int]:
     """Batch g by slot, with counts[c] members of class c.
 
@@ -171,18 +267,19 @@ def fixed_batch(
     """
     ranked = []
     for c, (members, count) in enumerate(zip(members_by_class, counts, strict=True)):
+        n, blocks = len(members), None
+        if unique and count:
+            blocks = unique_blocks(n, (count,), gcd(n, count))
         for j in range(count):
-            cycle, i = divmod((start[c] if start else 0) + g * count + j, len(members))
-            ranked.append(members[perm(i, len(members), key(seed, MEMBER, cycle, c))])
-    batch = [-1] * len(ranked)
-    for rank, index in enumerate(ranked):
-        batch[perm(rank, len(ranked), key(seed, SLOT, g))] = index
-    return batch
+            q = (start[c] if start else 0) + g * count + j
+            ranked.append((c, members[place_of(q, n, blocks, seed, c)]))
+    return arranged(ranked, seed, g, order)
 
 
 def random_batch(
-    members_by_class: Members, weights: Sequence[int], batch_size: int, seed: int, g: int
-) -> list[int]:
+    members_by_class: Members, weights: Sequence[int], batch_size: int, seed: int, g: int,
+    order: str = "shuffle",
+) -> list[int]:  # fmt: skip
     """Batch g by slot: class by weight, then member evenly, both with replacement."""
     total = sum(weights)
     cuts = [2**64 * below // total for below in accumulate(weights, initial=0)]
@@ -190,14 +287,18 @@ def random_batch(
     for slot in range(batch_size):
         w0, w1, _, _ = bits(seed, PICK, g, slot)
         classes.append(bisect_right(cuts, w0 + 2**32 * w1) - 1)
-    return picked_batch(members_by_class, classes, seed, g)
+    return picked_batch(members_by_class, classes, seed, g, order)
 
 
-def picked_batch(members_by_class: Members, classes: Sequence[int], seed: int, g: int) -> list[int]:
+def picked_batch(
+    members_by_class: Members, classes: Sequence[int], seed: int, g: int, order: str = "shuffle"
+) -> list[int]:
     """Batch g by slot: slot s takes any member of classes[s], with replacement."""
     batch = []
     for slot, c in enumerate(classes):
         _, _, w2, w3 = bits(seed, PICK, g, slot)
         members = members_by_class[c]
-        batch.append(members[(w2 + 2**32 * w3) * len(members) >> 64])
-    return batch
+        batch.append((c, members[(w2 + 2**32 * w3) * len(members) >> 64]))
+    if order == "class":
+        batch.sort(key=lambda drawn: drawn[0])
+    return [index for _, index in batch]

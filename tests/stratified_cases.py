@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import slow_kinds as slow
 import torch
-from cases import POISON, on
+from cases import POISON, on, tables_on
 
 from gpusampler import cpu_stratified, plan, random_bits, weights
+from gpusampler.given import Given
 from gpusampler.plan_stratified import stratified_plan
 
 
@@ -96,21 +97,17 @@ def tree_of(case: StratifiedCase) -> tuple[tuple[int, int], tuple[int, ...]]:
     return (p.root, p.height), (p.round_batches, p.round_draws, *p.order_grid)
 
 
+def given_of(case: StratifiedCase) -> Given:
+    return Given(case.plan, case.first, case.segment)
+
+
 def tables_of(case: StratifiedCase) -> tuple[np.ndarray, ...]:
-    p = case.plan
-    return (
-        p.rows, p.base_rows, p.rank_row, p.start, p.leaf_class, p.class_leaf, p.shares, p.links
-    )  # fmt: skip
+    return case.plan.tables()
 
 
 def twin(case: StratifiedCase, g0: int, n: int, stride: int = 1) -> list[list[int]]:
-    out, (rows, base_rows, _, *tables) = case.poisoned(n), tables_of(case)
-    tree, (batches, draws, *order_grid) = tree_of(case)
-    rounds = batches, draws, random_bits.CLASS_ORDER | case.segment << 8, tuple(order_grid)
-    cpu_stratified.draw_stratified(
-        out, case.members, (rows, base_rows, *tables), tree, rounds, case.grid, case.seed,
-        case.tie_key, g0, stride, case.first,
-    )  # fmt: skip
+    out = case.poisoned(n)
+    cpu_stratified.draw_stratified(out, case.members, given_of(case), case.seed, g0, stride)
     return out.tolist()
 
 
@@ -125,13 +122,9 @@ def kernel(
 ) -> list[list[int]]:
     from gpusampler.kernels import stratified
 
-    p, out = case.plan, on(device, case.poisoned(n))
-    key_ends = p.key_ends((n - 1) * stride + 1)
+    out = on(device, case.poisoned(n))
     stratified.draw_stratified(
-        out, on(device, case.members), tuple(on(device, table) for table in tables_of(case)),
-        *tree_of(case), on(device, key_ends), int(key_ends[-1]) if len(key_ends) else 0,
-        (p.smallest, p.largest), case.grid, random_bits.signed(case.seed), case.tie_key, g0, stride,
-        case.first, random_bits.MEMBER, random_bits.SLOT,
-        random_bits.CLASS_ORDER | case.segment << 8,
+        out, on(device, case.members), tables_on(device, case.plan), given_of(case), random_bits,
+        random_bits.signed(case.seed), g0, stride,
     )  # fmt: skip
     return out.tolist()

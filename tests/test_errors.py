@@ -47,7 +47,6 @@ MAKE = {
 # What takes an integer, and the least and the most it takes.
 INTEGERS = {
     "batch_size": (lambda x: get(batch_size=x), 1, (1 << 24) - 1),
-    "n_batches": (lambda x: get(n_batches=x), 1, (1 << 31) - 1),
     "window_bytes": (lambda x: get(window_bytes=x), 1, 1 << 62),
     "num_classes": (lambda x: ClassIndex.from_labels([0], x), 1, (1 << 31) - 1),
     "epoch": (lambda x: get().set_epoch(x), 0, (1 << 59) - 1),
@@ -56,7 +55,10 @@ INTEGERS = {
 }
 NO_INTEGERS = [1.0, 1.5, NAN, True, np.True_, "3", 2j, Fraction(3), Decimal(3), torch.tensor(3)]
 FIRST = r"must be one-dimensional.*, not shape"
-MIX = r"class mix comes from alpha or from weights, and {} was given; pass alpha in .*, or weights"
+MIX = (
+    r"class mix comes from alpha, from shares \(or weights.*\), or from rates, and {} given; "
+    r"pass one: alpha in .*, or shares or rates"
+)
 WRONG_WEIGHTS = [
     ([1], r"weights must have one number for each .* 2 classes, not shape \(1,\); pass 2 of them"),
     ([1, 2, 3], r"weights must have one number .* 2 classes, not shape \(3,\); pass 2 of them"),
@@ -80,8 +82,8 @@ WRONG_VALUES = [
     ),
     *(("kind", x, f"kind must be 'fixed'.*'random'.*, not {x!r}") for x in ("other", None, b"pk")),
     ("class_draw", "fixed", "class_draw must be 'multinomial' or 'counter', not 'fixed'"),
-    ("mix", (None, None), MIX.format("neither")),
-    ("mix", (0.5, [1, 1]), MIX.format("both")),
+    ("mix", (None, None), MIX.format("none was")),
+    ("mix", (0.5, [1, 1]), MIX.format("alpha and weights were")),
     *(("weights", *row) for row in WRONG_WEIGHTS),
     *(("rates", *row) for row in WRONG_WEIGHTS),
     ("counts", [1], "one count for each of the 2 classes, not 1; pass 2 of them"),
@@ -89,7 +91,11 @@ WRONG_VALUES = [
     ("counts", [2, -1], "a count per batch must be >= 0, but class 1 has -1; mend it"),
     ("counts", [0, 0], r"batch_size must be in \[1, .*, not 0; pass one in that range"),
     ("counts", [1 << 23, 1 << 23], r"batch_size must be in .*, not 16777216; pass one in that"),
-    ("labels", [0, -1, 2], "labels must be >= 0, but label 1 is -1; renumber"),
+    (
+        "labels",
+        [0, -1, 2],
+        "labels must be >= 0, but label 1 is -1; .*leave its samples out .*renumber",
+    ),
     ("labels", [0, 1.5], "labels must be whole numbers .* at 1 is 1.5; round them"),
     ("labels", torch.tensor([NAN]), "labels must be whole numbers .* at 0 is nan;.* mend"),
     ("labels", [0, 1 << 40], "largest label must be in .*, not 1099511627776; pass one"),
@@ -211,10 +217,27 @@ def test_an_integer_out_of_range_is_a_value_error(name, past):
         assert_refused(make, value, ValueError, pattern)
 
 
-@pytest.mark.parametrize("name", [*INTEGERS, "seed"])
+@pytest.mark.parametrize(
+    ("n_batches", "pattern"),
+    [
+        (0, r"at least 1, not 0: .*; an epoch of len\(dataset\) // batch_size .* pass 1"),
+        (-5, r"at least 1, not -5: .*; an epoch of len\(dataset\) // batch_size .* pass 1"),
+        (1 << 31, r"below 2\^31, not 2147483648; pass less"),
+        (10**30, rf"below 2\^31, not {10**30}; pass less"),
+    ],
+)
+def test_an_epoch_of_no_batches_is_told_how_many_it_may_have(n_batches, pattern):
+    assert_refused(
+        lambda x: get(n_batches=x), n_batches, ValueError, f"n_batches must be {pattern}"
+    )
+    assert len(get(n_batches=max(1, 5 // 8), batch_size=4)) == 1
+    assert len(get(n_batches=(1 << 31) - 1)) == (1 << 31) - 1
+
+
+@pytest.mark.parametrize("name", [*INTEGERS, "seed", "n_batches"])
 @pytest.mark.parametrize("value", NO_INTEGERS, ids=repr)
 def test_what_is_no_integer_is_a_type_error(name, value):
-    make = INTEGERS[name][0] if name in INTEGERS else lambda x: get(seed=x)
+    make = INTEGERS[name][0] if name in INTEGERS else lambda x: get(**{name: x})
     met = rf"{re.escape(repr(value))} \({type(value).__name__}\)"
     assert_refused(make, value, TypeError, f"{name} must be an integer, not {met}; pass an int")
 
@@ -238,6 +261,88 @@ def test_numpy_integers_are_as_good_as_python_ones(dtype):
     sampler.set_epoch(dtype(3))
     assert torch.equal(sampler.build(), get(seed=9).batches(6, 2))
     assert type(sampler.batch_size) is type(sampler.n_batches) is type(sampler.epoch) is int
+
+
+NUMBERED = r"np.unique\(labels, return_inverse=True\)\[1\]"
+MASKED = np.ma.array([1, 0], mask=[1, 0])
+HARD = [
+    ("labels", MASKED, ValueError, "labels must have a value everywhere, and 1 are masked; give"),
+    ("weights", MASKED, ValueError, "weights must have a value everywhere, and 1 are masked; give"),
+    ("weights", [1, np.ma.masked], ValueError, "weights must have a value everywhere, and 1 are"),
+    ("rates", MASKED, ValueError, "weights must have a value everywhere, and 1 are masked; give"),
+    ("counts", MASKED, ValueError, "class_samples_per_batch must have a value everywhere, and 1"),
+    ("labels", torch.eye(2)[0].to_sparse(), TypeError, r"labels .*sparse_coo; pass its .to_dense"),
+    ("weights", torch.ones(2).to_sparse(), TypeError, r"weights .*sparse_coo; pass its .to_dense"),
+    ("labels", torch.ones(2, device="meta"), TypeError, "labels .*meta device, which has no data"),
+    (
+        "weights",
+        torch.ones(2, device="meta"),
+        TypeError,
+        "weights .*meta device, which has no data",
+    ),
+    ("labels", np.ones(2, np.longdouble), TypeError, "labels must be .*, not float128; pass integ"),
+    ("labels", np.array(["a", "b"]), TypeError, f"labels must be .*numbered by {NUMBERED}"),
+    ("labels", [None, 1], TypeError, f"labels must be .*, not object; .*numbered by {NUMBERED}"),
+    ("weights", np.ones(2, "M8[s]"), TypeError, "weights must be numbers, .*datetime64.*; pass fl"),
+    ("weights", np.array([None, 1]), TypeError, "weights must be numbers, .*object.*; pass floats"),
+    ("weights", [True, False], TypeError, "weights must be numbers, one a class"),
+    ("weights", torch.tensor([True, False]), TypeError, "weights must be numbers, one a class"),
+    ("weights", torch.ones(2).to(torch.complex64), TypeError, "weights must be .*complex64; pass"),
+    (
+        "weights",
+        {0: 1, 1: 2},
+        TypeError,
+        "weights must be numbers, .*; pass .* order of the classes",
+    ),
+    ("weights", [Decimal("NaN"), 1], ValueError, "finite and >= 0, but class 0 has NaN; mend"),
+    ("weights", [Decimal("Infinity"), 1], ValueError, "finite and >= 0, but class 0 has Inf"),
+    ("weights", [Fraction(-1, 2), 1], ValueError, "finite and >= 0, but class 0 has -0.5; mend it"),
+    (
+        "weights",
+        [np.float32(NAN), 1.0],
+        ValueError,
+        "finite and >= 0, but class 0 has nan; mend it",
+    ),
+    (
+        "weights",
+        [Decimal("1e999999999"), 1],
+        ValueError,
+        "class 0 has one above 1e308; use another",
+    ),
+    ("weights", [Decimal("1e-999999999"), 1], ValueError, "class 0 has one below 1e-323; use ano"),
+    ("weights", [1, 10**400], ValueError, "class 1 has one above 1e308; use another unit"),
+    ("alpha", Decimal("NaN"), ValueError, r"alpha must be in \[0, 1\], not NaN; 0 keeps"),
+    ("alpha", Decimal("1.5"), ValueError, r"alpha must be in \[0, 1\], not 1.5; 0 keeps"),
+    ("alpha", Fraction(-1, 3), ValueError, r"alpha must be in \[0, 1\], not -1/3; 0 keeps"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error", "pattern"), HARD)
+def test_what_cannot_be_read_is_refused_by_name_and_in_no_time(name, value, error, pattern):
+    assert_refused(MAKE[name], value, error, pattern)
+
+
+def test_following_the_advice_for_labels_gives_the_classes():
+    """-100 was to be renumbered, which makes a class of the samples that have none."""
+    labels = np.array([0, -100, 1, 0, -1])
+    expected = [[0, 3], [2]]
+    for given in (labels, torch.tensor(labels)):
+        with pytest.raises(ValueError, match="leave its samples out with") as caught:
+            ClassIndex.from_labels(given)
+        line = str(caught.value).split("leave its samples out with ")[1].split(" of labels")[0]
+        index = eval(line, {"ClassIndex": ClassIndex, "labels": given})
+        assert [x.tolist() for x in index.members.split(index.sizes.tolist())] == expected
+        assert index.num_samples == 5
+    signs = [-1, 1, 1, -1]
+    with pytest.raises(ValueError, match=NUMBERED):
+        ClassIndex.from_labels(signs)
+    numbered = ClassIndex.from_labels(np.unique(signs, return_inverse=True)[1])
+    assert numbered.members.tolist() == [0, 3, 1, 2]
+    with pytest.raises(ValueError, match=r"label 2 is 2; renumber .*or pass num_classes=3"):
+        ClassIndex.from_labels([1, 0, 2], num_classes=2)
+    assert ClassIndex.from_labels([1, 0, 2], num_classes=3).num_classes == 3
+    assert ClassIndex.from_labels(np.array([1, 0], object)).members.tolist() == [1, 0]
+    assert ClassIndex.from_labels(torch.tensor([1.0, 0.0]).to(torch.float8_e5m2)).num_classes == 2
 
 
 @pytest.mark.parametrize("kind", ["fixed", "random"])

@@ -139,19 +139,3 @@ def test_torch_and_numba_both_bound_the_threads(monkeypatch):
     assert [parallel.threads_for(work, 10) for work in (5, 25, 1000)] == [1, 2, 3]
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 2)
     assert parallel.threads_for(1000, 10) == 2
-
-
-def test_ops_pass_torch_opcheck():
-    case = Case([40, 20, 3], 16, 0.5, seed=2)
-    f, r = case.fixed, case.random
-    members, t = torch.from_numpy(case.members), torch.from_numpy
-    ends = f.key_ends(2)
-    out = torch.zeros((2, 16), dtype=torch.int64)
-    torch.library.opcheck(
-        torch.ops.gpusampler.draw_fixed.default,
-        (out, members, t(f.rows), t(f.rank_row), t(ends), int(ends[-1]), 3, 40, 0, 0, 2, 0, 1),
-    )
-    torch.library.opcheck(
-        torch.ops.gpusampler.draw_random.default,
-        (out, members, t(r.rows), t(r.cuts.view(np.int64)), t(r.guide), None, r.steps, 2, 0, 1),
-    )

@@ -130,17 +130,6 @@ def test_any_split_of_a_window_gives_the_same(number, parts):
     assert split[::7] == twin(case, g, len(split[::7]), 7)
 
 
-def test_op_passes_torch_opcheck():
-    case = PKCase([40, 20, 3, 50], 3, 4, seed=2)
-    p, t = case.plan, torch.from_numpy
-    out = torch.zeros((2, 12), dtype=torch.int64)
-    torch.library.opcheck(
-        torch.ops.gpusampler.draw_pk.default,
-        (out, t(case.members), t(p.rows), t(p.rotations), 4, p.copies, p.spans, 0, 0, 2, 5, 1, 0,
-         0),
-    )  # fmt: skip
-
-
 # -------------------------------------------------------------------------- the sampler
 def labelled(sizes):
     """A class index over samples in random order, and the samples' labels."""

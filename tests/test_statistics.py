@@ -6,6 +6,7 @@ import torch
 
 from gpusampler import ClassIndex, SamplerFactory
 from gpusampler import plan as plan_module
+from gpusampler.given import Given
 from gpusampler.weights import given, linear
 
 SIZES = (40_000, 9_000, 900, 90, 10)
@@ -99,7 +100,7 @@ def test_a_million_zipf_classes_are_drawn_by_their_shares():
     out = np.empty((1000, 1024), np.int64)
     from gpusampler import cpu
 
-    cpu.draw_random(out, None, table.rows, table.cuts, table.guide, None, table.steps, 9, 0, 1)
+    cpu.draw_random(out, None, Given(table), 9, 0, 1)
     edges = [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
     observed, _ = np.histogram(out, edges)
     shares = np.add.reduceat(frequency, edges[:-1]) / frequency.sum()

@@ -120,18 +120,6 @@ def test_one_wrong_bit_is_noticed():
     assert len({str(one) for one in found}) == 5
 
 
-def test_op_passes_torch_opcheck():
-    case = StratifiedCase([40, 20, 3], 16, 0.5, seed=2)
-    p, t, tree = case.plan, torch.from_numpy, cases.tree_of(case)
-    tables = cases.tables_of(case)
-    ends = p.key_ends(3)
-    torch.library.opcheck(
-        torch.ops.gpusampler.draw_stratified.default,
-        (torch.zeros((3, 16), dtype=torch.int64), t(case.members), *map(t, tables), *tree, t(ends),
-         int(ends[-1]), 3, 40, 0, 0, 2, case.tie_key, 0, 1, 0, 0),
-    )  # fmt: skip
-
-
 # ------------------------------------------------------------------------------- counts
 
 

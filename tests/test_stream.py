@@ -30,7 +30,7 @@ INDEX = ClassIndex.from_labels(
 )
 TABLE = [0.0, 1.0, 1.0, 0.5, 0.25, 0.0]
 
-pytestmark = pytest.mark.filterwarnings("ignore::gpusampler.StarvedClassWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::gpusampler.UnevenShareWarning")
 
 
 def make(name="fixed", n_batches=EPOCH, **options):
@@ -197,7 +197,7 @@ def test_a_schedule_over_many_epochs_is_right_wherever_it_is_asked():
 def test_a_schedules_bad_value_names_its_epoch():
     sampler = make(alpha=lambda epoch: 0.5 if epoch < 2 else 2.0)
     sampler.batches(0, 2 * EPOCH)
-    with pytest.raises(ValueError, match=r"schedule gave for epoch 2: alpha must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"alpha of epoch 2 must be in \[0, 1\], not 2"):
         sampler.batch(2 * EPOCH)
 
 
@@ -310,6 +310,22 @@ def test_a_change_to_the_mix_in_force_is_none():
     assert sampler.state_dict()["next_epoch"] == 0
     sampler.set_alpha(0.3)
     assert list(sampler) == list(plain)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_mix_that_was_to_come_in_one_state_is_in_force_in_the_next(name):
+    sampler = make(name)
+    iterator = iter(sampler)
+    next(iterator)
+    sampler.set_alpha(0.25)
+    states = [sampler.state_dict()]
+    list(iterator)
+    states += [sampler.state_dict()]
+    for state in states:
+        other = make(name)
+        other.load_state_dict(state)
+        rest = list(other) + list(other)
+        assert rest[-EPOCH:] == sampler.batches((2 - (state["batch"] > 0)) * EPOCH, EPOCH).tolist()
 
 
 @pytest.mark.parametrize("name", KINDS)

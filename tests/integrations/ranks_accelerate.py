@@ -56,10 +56,36 @@ def saved_and_resumed(done: int, workers: int, folder: str) -> list[Batches]:
     return found
 
 
+def skipped_twice(folder: str) -> str:
+    """What is raised where the sampler was loaded, and batches are skipped as well."""
+    start = sampler()
+    accelerator, loader = prepared(start)
+    accelerator.register_for_checkpointing(start)
+    loader.set_epoch(3)
+    next(iter(loader))
+    accelerator.save_state(folder)
+    accelerator.wait_for_everyone()
+    again = sampler()
+    accelerator, loader = prepared(again)
+    accelerator.register_for_checkpointing(again)
+    accelerator.load_state(folder)
+    loader.set_epoch(3)
+    rest = accelerator.skip_first_batches(loader, 1)
+    return said(lambda: lists(rest))
+
+
 def refusal(**options: Any) -> str:
     """What is raised where each rank gives its own share."""
     rank = AcceleratorState().process_index
     _, loader = prepared(sampler(shard=(rank, 2)), **options)
+    return said(lambda: lists(loader))
+
+
+def single(**options: Any) -> str:
+    """What is raised where the sampler is given in the place of one of single indices."""
+    AcceleratorState._reset_state(False)
+    accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(**options))
+    loader = accelerator.prepare(DataLoader(Items(), sampler=sampler(), batch_size=2))
     return said(lambda: lists(loader))
 
 
@@ -73,10 +99,13 @@ if __name__ == "__main__":
         "skipped, workers": skipped(1, 2),
         "resumed": saved_and_resumed(1, 0, "saved"),
         "resumed, workers": saved_and_resumed(1, 2, "saved with workers"),
+        "skipped twice": skipped_twice("registered"),
         "refusal": refusal(),
         "refusal, workers": refusal(workers=2),
         "refusal, split": refusal(split_batches=True),
         "refusal, dispatched": refusal(dispatch_batches=True),
+        "single": single(),
+        "single, stateful": single(use_stateful_dataloader=True),
     }
     report(found)
     Accelerator().end_training()

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import DeterministicEngine, Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from items import Batches, Items, sampler
-from processes import report
+from processes import report, said
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -53,6 +53,13 @@ def epochs_of_auto_dataloader() -> Batches:
     run = Run()
     run.loader = idist.auto_dataloader(Items(), batch_sampler=run.sampler)
     return run.go()
+
+
+def single() -> str:
+    """What is said where the sampler is given in the place of one of single indices."""
+    size = 2 * idist.get_world_size()
+    loader = idist.auto_dataloader(Items(), sampler=sampler(), batch_size=size)
+    return said(lambda: list(loader))
 
 
 def epochs_of(length: int) -> Batches:
@@ -120,6 +127,7 @@ if __name__ == "__main__":
         "epochs, deterministic": epochs(DeterministicEngine),
         "epochs, auto_dataloader": epochs_of_auto_dataloader(),
         "from epoch": from_epoch(1),
+        "single": single(),
         "sampler": resumed(4, folder, ("engine", "sampler")),
         "loader": resumed(4, folder, **loader),
         "deterministic": resumed(4, folder, ("engine",), kind=DeterministicEngine),

@@ -56,6 +56,14 @@ class Module(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
+class Exact(Module):
+    """With workers: what they were given ahead and nobody trained on, the next epoch is given."""
+
+    def on_train_epoch_end(self) -> None:
+        ours = self.trainer.train_dataloader.batch_sampler
+        ours.load_state_dict(ours.state_dict(done=int(self.trainer.num_training_batches)))
+
+
 def loader_of(batches: Any, workers: int = 0, cls: Any = DataLoader) -> Any:
     return cls(Items(), batch_sampler=batches, num_workers=workers)
 
@@ -163,6 +171,19 @@ def kept(where: Where) -> list[str]:
     return [said(use) for use in uses]
 
 
+def cut_short(where: Where, workers: int = 0, cls: Any = DataLoader) -> list[Batches]:
+    """Epochs of two batches each, of an unbroken sampler."""
+    kind = Exact if workers else Module
+    module = kind(lambda: loader_of(sampler(unbroken=True), workers, cls))
+    return fit(where, module=module, limit_train_batches=2)
+
+
+CUT: dict[str, Callable[[Where], list[Batches]]] = {
+    "alone": cut_short,
+    "stateful": lambda where: cut_short(where, cls=StatefulDataLoader),
+    "workers": lambda where: cut_short(where, 2),
+    "stateful, workers": lambda where: cut_short(where, 2, StatefulDataLoader),
+}
 OFF = {"use_distributed_sampler": False}
 TRAINED: dict[str, Callable[[Where], list[Batches]]] = {
     "hook": lambda where: hook(where, lambda: loader_of(sampler())),
@@ -195,6 +216,25 @@ OUTSIDE = {
 }
 
 
+def single() -> Any:
+    return DataLoader(Items(), sampler=sampler(), batch_size=2)
+
+
+def fabric_single(where: Where) -> list[Batches]:
+    def train(fabric: Fabric) -> list[Batches]:
+        return lists(fabric.setup_dataloaders(single()))
+
+    return Fabric(**where).launch(train)
+
+
+SINGLE = {
+    "hook": lambda where: hook(where, single),
+    "hook, off": lambda where: hook(where, single, **OFF),
+    "outside": lambda where: fit(where, single()),
+    "fabric": fabric_single,
+}
+
+
 if __name__ == "__main__":
     report(
         {
@@ -203,6 +243,8 @@ if __name__ == "__main__":
             "changed": {name: run(DDP) for name, run in CHANGED.items()},
             "fabric resumed": {name: run(DDP) for name, run in FABRIC_RESUMED.items()},
             "resumed": [resumed(DDP, [1, 4], workers) for workers in (0, 2)],
+            "cut short": {name: run(DDP) for name, run in CUT.items()},
             "kept": kept(DDP),
+            "single": {name: said(lambda run=run: run(DDP)) for name, run in SINGLE.items()},
         }
     )

@@ -12,7 +12,7 @@ from items import Batches, Items, sampler
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from processes import report
 from torch.utils.data import DataLoader
 
@@ -44,6 +44,8 @@ class Place(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         done = checkpoint["meta"]["iter"] - self.begun
+        if isinstance(runner.train_loop, IterBasedTrainLoop):  # one epoch to mmengine
+            done = (done - 1) % len(self.batches) + 1
         checkpoint["sampler"] = self.batches.state_dict(done=done)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -64,6 +66,7 @@ def from_config() -> dict[str, Any]:
 def trained(
     folder: str, resume: str | None = None, save: tuple[int, bool] = (1000, True),
     place: bool = False, workers: int = 0, train: Any = None, loader: Any = None,
+    set_epoch: bool = True,
 ) -> Batches:  # fmt: skip
     """What is trained on in all epochs, or after a checkpoint; save: interval, by epoch."""
     batches, model = sampler(shard="auto"), Model()
@@ -71,6 +74,8 @@ def trained(
     options = {"batch_sampler": batches, "num_workers": workers, "collate_fn": collated}
     saving = {"type": "CheckpointHook", "interval": save[0], "by_epoch": save[1]}
     left_out = dict.fromkeys(("logger", "timer", "runtime_info", "param_scheduler"))
+    if not set_epoch:
+        left_out["sampler_seed"] = None
     runner = Runner(
         MMDistributedDataParallel(model) if distributed else model,
         work_dir=folder,
@@ -85,7 +90,10 @@ def trained(
         experiment_name=next(NAMES),
         log_level="ERROR",
     )
-    runner.train()
+    try:
+        runner.train()
+    finally:  # ends its workers; collected in a cycle they wait 5 s each
+        vars(getattr(runner.train_loop, "dataloader_iterator", runner)).pop("_iterator", None)
     return model.trained
 
 

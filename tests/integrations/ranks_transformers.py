@@ -44,6 +44,16 @@ class Prepared(Plain):
         return self.accelerator.prepare(self.loader)
 
 
+class Single(Plain):
+    """The sampler in the place of the one of single indices."""
+
+    def get_train_dataloader(self) -> DataLoader:
+        return Trainer.get_train_dataloader(self)
+
+    def _get_train_sampler(self, *_: Any) -> Any:
+        return self.loader.batch_sampler
+
+
 class SetEpoch(TrainerCallback):
     def __init__(self, batches: Any):
         self.batches = batches
@@ -66,7 +76,12 @@ def trained(
         report_to=[], use_cpu=True, disable_tqdm=True, ddp_find_unused_parameters=False, **options,
     )  # fmt: skip
     batches = sampler(shard=shard)
-    trainer = kind(Model(), arguments, callbacks=[SetEpoch(batches)] if set_epoch else [])
+    trainer = kind(
+        Model(),
+        arguments,
+        train_dataset=Items(),
+        callbacks=[SetEpoch(batches)] if set_epoch else [],
+    )
     trainer.loader = DataLoader(
         Items(), batch_sampler=batches, num_workers=workers, collate_fn=collated
     )
@@ -91,6 +106,7 @@ if __name__ == "__main__":
         "resumed, workers": [trained(folder, resume=step, workers=2) for step in (4, 6)],
         "resumed, plain": [trained(folder, resume=step, **plain) for step in (4, 6)],
         "refusal": refusal(folder, shard="auto"),
+        "single": refusal(folder, kind=Single),
         "refusal, workers": refusal(folder, shard="auto", workers=2),
         "lost": refusal(folder, resume=4, set_epoch=False),
         "lost, workers": refusal(folder, resume=4, set_epoch=False, workers=2),

@@ -59,6 +59,27 @@ def test_two_processes_resume_by_load_state(ranks, how):
         assert [rank[how][i] for rank in ranks] == shares(batches)
 
 
+def test_a_sampler_that_was_loaded_is_not_skipped_in_as_well(ranks, tmp_path):
+    told = "Accelerate's skip_first_batches leaves out 1 batches, and this sampler begins at batch"
+    for said in (accelerate.skipped_twice(str(tmp_path)), *(r["skipped twice"] for r in ranks)):
+        assert said.startswith(told)
+        assert said.endswith("where you skip, but call set_epoch(3) of the loader before it")
+
+
+SINGLE = "this sampler gives whole batches, and torch's BatchSampler puts batch_size of them into"
+
+
+@pytest.mark.parametrize("options", [{}, {"use_stateful_dataloader": True}])
+def test_whole_batches_in_the_place_of_single_indices_are_refused(options):
+    assert accelerate.single(**options).startswith(SINGLE)
+
+
+@pytest.mark.parametrize("how", ["single", "single, stateful"])
+def test_two_processes_refuse_whole_batches_in_the_place_of_single_indices(ranks, how):
+    for rank in ranks:
+        assert rank[how].startswith(SINGLE)
+
+
 @pytest.mark.parametrize("how", ["", ", workers", ", split", ", dispatched"])
 def test_a_share_is_refused_and_not_shared_out_again(ranks, how):
     for rank in ranks:

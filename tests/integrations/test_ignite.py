@@ -57,6 +57,11 @@ def test_a_deterministic_engine_and_a_sampler_that_both_skip_are_refused():
         again.go()
 
 
+def test_whole_batches_in_the_place_of_single_indices_are_refused(ranks):
+    for said in (ignite.single(), *(rank["single"] for rank in ranks)):
+        assert said.startswith("this sampler gives whole batches, and torch's BatchSampler puts")
+
+
 @pytest.mark.parametrize(
     "how", ["epochs", "epochs, workers", "epochs, deterministic", "epochs, auto_dataloader"]
 )

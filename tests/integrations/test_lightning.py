@@ -47,6 +47,37 @@ def test_a_sampler_made_outside_is_refused_and_not_given_to_all_ranks_alike(rank
         )
 
 
+@pytest.mark.parametrize("how", lightning.SINGLE)
+def test_whole_batches_in_the_place_of_single_indices_are_refused(ranks, how):
+    with pytest.raises(TypeError, match="gives whole batches, and torch's BatchSampler puts"):
+        lightning.SINGLE[how](ALONE)
+    for rank in ranks:
+        assert rank["single"][how].startswith("this sampler gives whole batches, and torch's")
+
+
+@pytest.mark.parametrize("how", lightning.CUT)
+def test_epochs_cut_short_of_an_unbroken_sampler_leave_out_nothing(ranks, how):
+    """Kind fixed goes through a class before any member comes again, so that as many draws of it
+    as it has samples are each of its samples once."""
+    assert lightning.CUT[how](ALONE) == [stream(0, 2), stream(2, 4), stream(4, 6)]
+    found = [rank["cut short"][how] for rank in ranks]
+    assert_shared(found, [stream(0, 4), stream(4, 8), stream(8, 12)])
+
+
+def test_epochs_cut_short_draw_every_sample_once_in_as_many_draws_and_broken_ones_do_not():
+    def drawn(**options):
+        ours = lightning.sampler(alpha=0, kind="stratified", **options)
+        module = lightning.Module(lambda: lightning.loader_of(ours))
+        module.trained = [[] for _ in range(5)]
+        return lightning.fit(ALONE, module=module, limit_train_batches=5, max_epochs=5)
+
+    found = [i for epoch in drawn(unbroken=True) for batch in epoch for i in batch]
+    assert sorted(found) == list(range(100))
+    found = [i for epoch in drawn() for batch in epoch for i in batch]
+    assert len(found) == 100
+    assert len(set(found)) < 100
+
+
 @pytest.mark.parametrize("how", lightning.CHANGED)
 def test_a_mix_that_was_changed_in_the_hook_stays_changed(ranks, how):
     batches = lightning.changed().batches(0, 18).tolist()

@@ -1,6 +1,8 @@
 """mmengine: a Runner's epochs are those of our stream, and it resumes at one, or within it."""
 
 import multiprocessing
+import re
+import warnings
 from importlib import import_module
 
 import pytest
@@ -16,7 +18,9 @@ except ImportError as missing:
         allow_module_level=True,
     )
 
-import ranks_mmengine as mmengine
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of what mmengine imports
+    import ranks_mmengine as mmengine
 
 ALL = stream(0, 18)
 
@@ -59,6 +63,30 @@ def test_a_loop_of_iterations_goes_on_through_the_stream_and_resumes(tmp_path):
     options = {"folder": str(tmp_path), "train": {"by_epoch": False, "max_iters": 9}}
     assert mmengine.trained(save=(8, False), **options) == ALL[:9]
     assert mmengine.trained(resume="iter_8", **options) == ALL[8:9]
+
+
+SKIPS = r"IterBasedTrainLoop leaves out the {} batches .* begins at batch .* without a hook that"
+
+
+@pytest.mark.parametrize("set_epoch", [True, False])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("done", [2, 6, 8])
+def test_a_loop_of_iterations_and_a_hook_never_leave_out_batches_twice(
+    done, workers, set_epoch, tmp_path, monkeypatch
+):
+    """Both go on behind the batches done, so the hook is refused where it would."""
+    monkeypatch.setattr("mmengine.runner.loops.time.sleep", lambda _: None)
+    loop = {"by_epoch": False, "max_iters": 15}
+    options = {"folder": str(tmp_path), "train": loop, "workers": workers, "set_epoch": set_epoch}
+    assert mmengine.trained(save=(done, False), place=True, **options) == ALL[:15]
+    try:
+        found = mmengine.trained(resume=f"iter_{done}", place=True, **options)
+    except RuntimeError as error:
+        assert re.search(SKIPS.format(done), str(error))
+    else:
+        assert found == ALL[done:15]
+        assert workers or (set_epoch and done > 2)
+    assert mmengine.trained(resume=f"iter_{done}", **options) == ALL[done:15]
 
 
 @pytest.mark.parametrize("how", ["epochs", "epochs, workers", "epochs, config"])

@@ -65,6 +65,12 @@ def test_a_share_is_refused_and_not_shared_out_again(ranks, how):
         assert rank[how].startswith("Accelerate shares out batches over 2 processes by itself")
 
 
+def test_whole_batches_in_the_place_of_single_indices_are_refused(ranks, tmp_path):
+    alone = hf.refusal(str(tmp_path), kind=hf.Single)
+    for said in (alone, *(rank["single"] for rank in ranks)):
+        assert said.startswith("this sampler gives whole batches, and torch's BatchSampler puts")
+
+
 @pytest.mark.parametrize("how", ["lost", "lost, workers"])
 def test_an_epoch_that_accelerate_did_not_tell_is_refused_and_not_another_one_trained_on(
     ranks, how

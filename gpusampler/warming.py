@@ -1,0 +1,45 @@
+"""Warming: everything compiled that the CPU path of some kinds needs, before it is needed.
+
+Takes names of kinds. Leaves compiled code in the cache, for processes to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from gpusampler import checks
+from gpusampler.class_index import ClassIndex
+from gpusampler.factory import KINDS, SamplerFactory
+
+LABELS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+# where nothing is stored, and members of 32 and of 64 bits
+CLASSES = ([[0, 1, 2], [3]], [[0, 1, 3], [2]], [[0, 1, 1 << 31], [2]])
+
+
+def warmup(kinds: str | Iterable[str] | None = None) -> Path | None:
+    """Compile what these kinds need on a CPU, and what ClassIndex.from_labels() does.
+
+    kinds    "fixed", "random", "stratified", "pk", or several; None: all of them.
+    Returns  the folder where it is kept; None where none can be written, and processes to come
+             compile anew.
+    Raises   ValueError: a kind that there is not.
+    For images, and for jobs that begin many times: 60 to 150 s the first time, then 2 s.
+    `gpusampler warmup KIND ...` does the same.
+    """
+    names = tuple(KINDS) if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    names = tuple(checks.choice("kind", name, tuple(KINDS)) for name in names)
+    from gpusampler import compiling, counting_sort
+
+    for dtype in LABELS:
+        for wide in (False, True):
+            counting_sort.group(np.array([1, 0], dtype), 2, wide)
+    for name in names:
+        for classes in CLASSES:
+            index = ClassIndex.from_class_idxs(classes)
+            options = {"classes_per_batch": 2, "members_per_class": 2} if name == "pk" else {}
+            alpha = None if name == "pk" else 1.0
+            SamplerFactory().get(index, 4, 2, alpha, name, device="cpu", **options).build()
+    return compiling.kept_in()
