@@ -185,21 +185,9 @@ def _draw_classes(
             row += 1
         else:
             leaf, at, waiting = next_leaf(
-                flags,
-                lists,
-                befores,
-                counts,
-                took,
-                stack,
-                waiting,
-                shares,
-                links,
-                n,
-                r0 - first,
-                stride,
-                k0,
-                k1,
-            )
+                flags, lists, befores, counts, took, stack, waiting, shares, links, n, r0 - first,
+                stride, k0, k1,
+            )  # fmt: skip
             if leaf < 0:
                 break
             c, rank, before = _class_of(leaf, leaf_class, order, turn, seed), int64(0), earlier
