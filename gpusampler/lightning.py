@@ -60,7 +60,13 @@ def retire_the_one_made_anew(cls: type, args: tuple[Any, ...], kwargs: dict[str,
     if _is_of(FABRIC, "utilities.data", asks):
         first = frames.held(asks, "orig_object")
         if isinstance(first, cls):
-            vars(first)["_position"] = MadeAnew()
+            vars(first).update(_position=MadeAnew(), _history=MadeAnew())
+
+
+def refuse_to_revive(position: Any) -> None:
+    """Raise where a state is to be loaded into a sampler that was made anew."""
+    if isinstance(position, MadeAnew):
+        _ = position.epoch
 
 
 def agreed_share(share: tuple[int, int] | None, sampler: Any) -> tuple[int, int] | None:
