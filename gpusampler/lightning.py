@@ -41,6 +41,10 @@ def refuse_rebuilding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 class MadeAnew:
     """In the place of a sampler that Lightning made anew: to ask where it is raises."""
 
+    def copied(self) -> MadeAnew:
+        """Copies of the sampler, as checkpoints make them, are made anew as well."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
