@@ -41,6 +41,10 @@ def refuse_rebuilding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 class MadeAnew:
     """In the place of a sampler that Lightning made anew: to ask where it is raises."""
 
+    def copied(self) -> MadeAnew:
+        """Copies of the sampler, as checkpoints make them, are made anew as well."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -60,7 +64,13 @@ def retire_the_one_made_anew(cls: type, args: tuple[Any, ...], kwargs: dict[str,
     if _is_of(FABRIC, "utilities.data", asks):
         first = frames.held(asks, "orig_object")
         if isinstance(first, cls):
-            vars(first)["_position"] = MadeAnew()
+            vars(first).update(_position=MadeAnew(), _history=MadeAnew())
+
+
+def refuse_to_revive(position: Any) -> None:
+    """Raise where a state is to be loaded into a sampler that was made anew."""
+    if isinstance(position, MadeAnew):
+        _ = position.epoch
 
 
 def agreed_share(share: tuple[int, int] | None, sampler: Any) -> tuple[int, int] | None:

@@ -201,6 +201,7 @@ class StreamBatchSampler(Batches, BatchSampler):
 
         Raises  ValueError: it is of another format or another sampler, by name of what differs.
         """
+        lightning.refuse_to_revive(self._position)
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         self._history = state.loaded(told, first, schedule, self._history, sizes, self)
