@@ -151,7 +151,7 @@ class Histories(RuleBasedStateMachine):
         window=st.sampled_from([1, 2, 100]),
     )
     def begin(self, kind, n_batches, unbroken, alpha, window):
-        self.kind, self.seen = kind, {}
+        self.kind, self.seen, self.all = kind, {}, []
         self.options = {**KINDS[kind], "n_batches": n_batches, "device": "cpu", "seed": slow.SEED}
         if kind != "pk":
             self.options["alpha"] = alpha
@@ -165,7 +165,7 @@ class Histories(RuleBasedStateMachine):
         mixes = ((0, slow.by_alpha(curve.of(0) if curve else alpha if kind != "pk" else 1)),)
         timeline = slow.Timeline(kind, n_batches, batch_size, mixes, curve, 1)
         self.first = slow.Stream(timeline, unbroken)
-        return Sampler(self.made(), self.first.copied())
+        return self.known(Sampler(self.made(), self.first.copied()))
 
     def made(self):
         members = [list(part) for part in slow.MEMBERS]
@@ -175,8 +175,26 @@ class Histories(RuleBasedStateMachine):
         return made
 
     def teardown(self):
-        if hasattr(self, "patched"):
+        if not hasattr(self, "patched"):
+            return
+        try:
+            if sys.exc_info()[0] is None:  # else a rule has failed
+                self.at_last()
+        finally:
             draws.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES = self.patched
+
+    def at_last(self):
+        """Look at every sampler, and at what its next iteration yields."""
+        for sampler in self.all:
+            self.look(sampler)
+            walk = self.iterate(sampler, False, 1)
+            self.looked_at(sampler)
+            self.end(walk, False)
+            self.look(sampler)
+
+    def known(self, sampler):
+        self.all.append(sampler)
+        return sampler
 
     def asked_at_most(self, epoch):
         """No curve was asked for an epoch that is not needed yet."""
@@ -298,17 +316,17 @@ class Histories(RuleBasedStateMachine):
     def resume(self, state, share):
         sampler = self.sharded(Sampler(self.made(), self.first.copied()), share)
         self.load(sampler, state)
-        return sampler
+        return self.known(sampler)
 
     @precondition(few)
     @rule(target=samplers, sampler=samplers, how=st.sampled_from(["shard", *COPIES]), share=SHARES)
     def another(self, sampler, how, share):
         if how == "shard":
             assume(1 in (share[1], sampler.model.world_size))
-            return self.sharded(sampler, share)
+            return self.known(self.sharded(sampler, share))
         made = Sampler(COPIES[how](sampler.real), sampler.model.copied())
         self.asked_at_most(0)
-        return made
+        return self.known(made)
 
     def sharded(self, sampler, share):
         with warnings.catch_warnings():

@@ -527,16 +527,3 @@ def test_the_state_that_those_are_near_to_is_read():
     sampler = make()
     sampler.load_state_dict({**sampler.state_dict(), **change})
     assert len(list(sampler)) == EPOCH
-
-
-@pytest.mark.parametrize("name", ["fixed", "stratified", "counter", "multinomial"])
-def test_a_state_loads_though_another_was_taken_before_its_mix_began(name):
-    sampler = make(name)
-    iterator = iter(sampler)
-    next(iterator)
-    sampler.set_weights([1, 1, 6])
-    sampler.state_dict()
-    list(iterator)
-    other = make(name)
-    other.load_state_dict(sampler.state_dict())
-    assert list(other) == list(sampler)
