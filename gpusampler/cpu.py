@@ -17,14 +17,13 @@ from numba import uint32, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
+from gpusampler.cpu_members import ask, draw_asked, few_apart, finish, make_back
 from gpusampler.cpu_permute import permute
-from gpusampler.cpu_runs import draw_classes
-from gpusampler.plan import COUNT, FIRST, RANK, SIZE
+from gpusampler.plan import CLASS, COUNT, FIRST, RANK, SIZE, START
 from gpusampler.random_bits import PICK, RANK_BELOW, SLOT
 
 SLAB = 1 << 18  # draws held at once
 LEAST_PER_THREAD = 1 << 15
-_gather = gather
 
 
 @compiled
@@ -44,22 +43,40 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
 
 
 @compiled
-def _fixed_slab(out, rows, members, identity, a, b, seed, g0, stride):
+def _ask_all(asked, source, steps, rows, n_rows, g0, stride):
+    """Ask each class for its draws of all batches. source, steps: where each rank of the first
+    batch will lie in drawn, and how far on that of the next."""
+    front, rear = 0, len(source) * n_rows - 1
+    for c in range(len(rows)):
+        count, rank = rows[c, COUNT], rows[c, RANK]
+        todo = count * n_rows
+        few = few_apart(rows[c, SIZE], todo, count, stride)
+        ordinal = uint64(rows[c, START]) + uint64(g0) * uint64(count)
+        ask(asked, c, c, rows[c, CLASS], ordinal, todo, count, few)
+        at, step = (rear, -1) if few else (front, 1)
+        for j in range(count):
+            source[rank + j] = at + step * j
+            steps[rank + j] = step * count
+        if few:
+            rear -= todo
+        else:
+            front += todo
+
+
+@compiled
+def _fixed_slab(out, rows, class_rows, members, identity, a, b, seed, g0, stride):
     n_rows, size = out.shape
-    drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
-    draw_classes(drawn, n_rows, g0, stride, rows, members, identity, seed)
+    drawn, back = np.empty(out.size, members.dtype), make_back(out.size)
     scratch = (
         np.empty(CHUNK, np.uint32),
         np.empty(2 * CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
     )
-    source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn
-    steps = np.empty(size, np.uint32)
-    for c in range(len(rows)):
-        count, rank = rows[c, COUNT], rows[c, RANK]
-        for j in range(count):
-            source[rank + j] = rank * n_rows + j
-            steps[rank + j] = count
+    source, steps = np.empty(size, np.uint32), np.empty(size, np.uint32)
+    asked, none = np.empty((len(rows), 6), np.uint64), np.empty(0, np.uint64)
+    _ask_all(asked, source, steps, rows, n_rows, g0, stride)
+    draw_asked(drawn, back, asked, len(rows), none, stride, class_rows, members, identity, seed)
+    finish(drawn, back, class_rows, members, identity, seed)
     for t in range(n_rows):
         _scatter_row(out[t], drawn, source, steps, g0 + t * stride, a, b, seed, scratch)
 
@@ -158,12 +175,20 @@ def draw_fixed(
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     rows_each = min(max(1, SLAB // batch_size), -(-n // slabs))
-    held = NO_MEMBERS if members is None else members
+    held, class_rows = NO_MEMBERS if members is None else members, given.plan.class_rows
 
     def task(first: int, end: int) -> None:
         part = out[first:end]
         _fixed_slab(
-            part, rows, held, members is None, *grid, np.uint64(seed), g0 + first * stride, stride
+            part,
+            rows,
+            class_rows,
+            held,
+            members is None,
+            *grid,
+            np.uint64(seed),
+            g0 + first * stride,
+            stride,
         )
 
     parallel.run(task, n, rows_each, threads)

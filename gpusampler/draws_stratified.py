@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gpusampler import given, ops, random_bits, weights
 from gpusampler.class_index import ClassIndex
-from gpusampler.plan_stratified import BASE, stratified_plan
+from gpusampler.class_rows import BASE
+from gpusampler.plan_stratified import stratified_plan
 from gpusampler.segments import Segment
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 package = Path(__file__).parent.parent / "gpusampler"
-compiled = ("cpu*", "counting_sort", "random_bits", "plan*", "even_tree", "parallel")
+compiled = ("cpu*", "counting_sort", "random_bits", "plan*", "class_rows", "even_tree", "parallel")
 sources = sorted(path for name in compiled for path in package.glob(f"{name}.py"))
 digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 os.environ["NUMBA_CACHE_DIR"] = f"{tempfile.gettempdir()}/gpusampler-tests-{digest}"
