@@ -68,9 +68,9 @@ class SamplerFactory:
         rates         [C] the same by how often one member of each class is drawn, in any unit: its
                       share is rate x size.
         classes_per_batch, members_per_class   P and K of kind "pk", which takes no mix.
-        order         "shuffle": a batch's slots in a keyed order; "class": class by class, ascending,
-                      those of a class in the order in which they are drawn. A batch of kind "pk" is
-                      then x.view(P, K, ...).
+        order         "shuffle": a batch's slots in a keyed order; "class": class by class,
+                      ascending, those of a class in the order in which they are drawn. A batch of
+                      kind "pk" is then x.view(P, K, ...).
         unique        True, of kinds "fixed" and "stratified": no batch has a member of a class
                       twice, if the class has as many as the batch has draws of it. "pk" is so.
         class_draw    of kind "random": "multinomial" | "counter", see WeightedRandomBatchSampler.

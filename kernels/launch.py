@@ -1,8 +1,5 @@
 """Launches: tensors and Python ints in, out filled. Asynchronous; nothing waits for the device."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 import triton
 from torch import Tensor
@@ -40,7 +37,7 @@ def sides(a: int, b: int) -> tuple[int, int, int]:
 
 
 def draw_fixed(
-    out: Tensor, members: Tensor | None, tables: Sequence[Tensor], given: Any, purposes: Any,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
     seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a fixed plan; n * B * stride < 2^31.
@@ -72,7 +69,7 @@ def draw_fixed(
 
 
 def draw_random(
-    out: Tensor, members: Tensor | None, tables: Sequence[Tensor], given: Any, purposes: Any,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
     seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ..., each slot drawn; n * B < 2^31.

@@ -10,9 +10,6 @@ keys  Philox4x32-10, one purpose word per use; those of rho and sigma carry the 
 twin  gpusampler/cpu_pk.py, equal bit for bit
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -200,7 +197,7 @@ def draw_pk(
 
 
 def launch(
-    out: Tensor, members: Tensor | None, tables: Sequence[Tensor], given: Any, purposes: Any,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
     seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a pk plan; n * B < 2^31. As

@@ -15,9 +15,6 @@ keys  Philox4x32-10, one purpose word per use; in a plan of rounds every extra's
 twin  gpusampler/cpu_stratified.py, equal bit for bit
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -234,7 +231,7 @@ def draw_extra(
 
 
 def draw_stratified(
-    out: Tensor, members: Tensor | None, tables: Sequence[Tensor], given: Any, purposes: Any,
+    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
     seed: int, g0: int, stride: int,
 ) -> None:  # fmt: skip
     """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a stratified plan; n * B * stride
