@@ -225,5 +225,5 @@ def test_compiled_kernels_walk_on_beyond_2_to_31(kind):
         "fixed": emulated.fixed, "stratified": stratified_emulated.draw, "pk": pk_cases.executed
     }[kind]  # fmt: skip
     for g in walkers[:2]:
-        found, _ = draw(case, g, 1, "sm_90")
+        found, _ = draw(case, g, 1, "cuda:90")
         assert found == [slowly(g)]
