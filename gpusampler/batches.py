@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks, fingerprint
+from gpusampler import checks, fingerprint, graph_ops
 from gpusampler.class_index import ClassIndex
 from gpusampler.history import History, Mark, Schedule
 from gpusampler.segments import Segment
@@ -85,6 +85,11 @@ class Batches:
         )
         self._check_unique()
         vars(self).update(index=ClassIndex.from_class_idxs(class_idxs, device=where))
+        self._name_for_graphs(self.n_batches)
+
+    def _name_for_graphs(self, length: int) -> None:
+        """Take a number for graph_ops, as a copy must, with what a graph has to know of this."""
+        self._in_graphs = graph_ops.handle_of(self), self.batch_size, length, self.device
 
     def _check_unique(self) -> None:
         """Refuse unique=True, or False, where batches cannot be so."""
@@ -138,6 +143,8 @@ class Batches:
 
     def batches(self, g0: int, count: int, max_bytes: int = MAX_BYTES) -> Tensor:
         """Global batches g0 .. g0 + count, [count, B] int64 on the device; max_bytes as build()."""
+        if torch.compiler.is_compiling():
+            return graph_ops.batches(self._in_graphs, g0, count, max_bytes)
         g0 = checks.integer("the first batch", g0, 0, self._last_batch())
         count = checks.integer("count", count, 1, min(1 << 40, self._last_batch() - g0 + 1))
         checks.byte_budget(count, self.batch_size, max_bytes)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks, class_lists, fingerprint, multilabel
+from gpusampler import checks, class_lists, fingerprint, index_checks, multilabel
 
+MOST_CLASSES = (1 << 31) - 1
 NUMBERED = "np.unique(labels, return_inverse=True)[1]"
 
 
@@ -28,22 +29,47 @@ class ClassIndex:
     offsets      [C+1] int64: class c owns members[offsets[c]:offsets[c+1]]
     sizes        [C] int64, members of each class
     num_classes, num_samples, device
+
+    Mostly made by from_labels() and its like. By hand, of those parts, each of which is checked
+    and copied; disjoint=True says, and is held to it, that no sample is a member twice.
     """
 
     def __init__(
         self,
         members: Tensor | None,
-        offsets: np.ndarray,
+        offsets: Any,
         num_samples: int,
-        device: Any,
+        device: Any = None,
         disjoint: bool = False,
     ):
+        where = getattr(members, "device", "cpu") if device is None else device
+        samples = checks.integer("num_samples", num_samples, 1, 1 << 62)
+        ends = index_checks.offsets(offsets)
+        found = index_checks.members(members, ends, samples)
+        if disjoint and not index_checks.disjoint(found):
+            raise ValueError(
+                "disjoint=True says that no sample is a member twice, and one is; leave it out"
+            )
+        self._hold(found, ends, samples, where, disjoint)
+
+    def _hold(
+        self, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any, disjoint: bool
+    ) -> None:
         self.device = checks.device(device)
         self._disjoint = disjoint or members is None  # known to be
         self.host_offsets = offsets
-        self.num_samples = num_samples
+        self.num_samples = samples
         self.members = None if members is None else members.to(self.device)
-        self.offsets = torch.from_numpy(offsets).to(self.device)
+        self.offsets = torch.tensor(offsets, device=self.device)  # a copy
+
+    @classmethod
+    def _of_own(
+        cls, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any, disjoint: bool
+    ) -> ClassIndex:
+        """Of parts that were made here, so that they belong together and are nobody else's."""
+        made = cls.__new__(cls)
+        made._hold(members, offsets, samples, device, disjoint)
+        return made
 
     @property
     def num_classes(self) -> int:
@@ -76,7 +102,9 @@ class ClassIndex:
         target = checks.device(device)
         if target == self.device:
             return self
-        return ClassIndex(self.members, self.host_offsets, self.num_samples, target, self._disjoint)
+        return ClassIndex._of_own(
+            self.members, self.host_offsets, self.num_samples, target, self._disjoint
+        )
 
     def carried(self, draws: np.ndarray) -> np.ndarray:
         """How many of the drawn samples carry each class, where a sample may be in several.
@@ -128,12 +156,16 @@ class ClassIndex:
                 f"labels must be one-dimensional and not empty, not shape (0,); {repair}"
             )
         if num_classes is not None:
-            num_classes = checks.integer("num_classes", num_classes, 1, (1 << 31) - 1)
+            num_classes = checks.integer("num_classes", num_classes, 1, MOST_CLASSES)
         low, high = (int(x) for x in torch.aminmax(found))
         classes = high + 1 if num_classes is None else num_classes
         if low < 0 or high >= classes:
             raise ValueError(_label_error(found, classes, num_classes is None))
-        checks.integer("the largest label", high, 0, (1 << 31) - 2)
+        if high > MOST_CLASSES - 1:
+            raise ValueError(
+                f"labels must number the classes from 0 on, below 2^31 - 1, but the largest label "
+                f"is {high}; renumber them with labels = {NUMBERED}"
+            )
         if num_classes is None and classes > max(1 << 24, 16 * len(found)):
             raise ValueError(
                 f"labels must number the classes from 0 on, but {len(found)} labels reach {high}; "
@@ -144,7 +176,7 @@ class ClassIndex:
             found, classes
         )
         where = found.device if device is None else device
-        return cls(members, _offsets(sizes), len(found), where, disjoint=True)
+        return cls._of_own(members, _offsets(sizes), len(found), where, True)
 
     @classmethod
     def from_class_idxs(cls, class_idxs: Sequence[Any], device: Any = None) -> ClassIndex:
@@ -166,7 +198,7 @@ class ClassIndex:
         found = class_lists.grouped(class_idxs)
         members = None if found.members is None else torch.from_numpy(found.members)
         where = "cpu" if device is None else device
-        return cls(members, _offsets(found.sizes), found.samples, where, found.disjoint)
+        return cls._of_own(members, _offsets(found.sizes), found.samples, where, found.disjoint)
 
     @classmethod
     def from_multilabel(cls, indicator: Any, device: Any = None) -> ClassIndex:
@@ -189,7 +221,7 @@ class ClassIndex:
         members = members.to(torch.int32) if samples < 1 << 31 else members
         where = where if device is None else device
         ascending = samples == len(members) and bool((members.diff() == 1).all())
-        return cls(None if ascending else members, _offsets(sizes), samples, where)
+        return cls._of_own(None if ascending else members, _offsets(sizes), samples, where, False)
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:

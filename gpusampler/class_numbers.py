@@ -116,7 +116,8 @@ def _out_of_range(name: str, c: int, value: Any) -> ValueError:
 
 
 def _no_numbers(name: str, values: Any, dtype: Any) -> TypeError:
+    met = " ".join(repr(values).split())[:80]
     return TypeError(
-        f"{name} must be numbers, one a class, not {values!r:.80} ({dtype}); "
+        f"{name} must be numbers, one a class, not {met} ({dtype}); "
         f"pass floats or integers, one a class in the order of the classes"
     )

@@ -74,6 +74,8 @@ class SamplerFactory:
         unique        True, of kinds "fixed" and "stratified": no batch has a member of a class
                       twice, if the class has as many as the batch has draws of it. "pk" is so.
         class_draw    of kind "random": "multinomial" | "counter", see WeightedRandomBatchSampler.
+        unbroken      True: an iteration goes on where the last one stopped, for loops that cut
+                      epochs short; set_epoch() then sets nothing.
         drop_empty    True: classes without members are left out; False: they are refused.
         device        where batches are built; None: CUDA if there is one, else the CPU.
         seed          any integer, modulo 2^64; the same seed gives the same batches. None:
@@ -100,8 +102,9 @@ class SamplerFactory:
         alpha: float | None = None,
         **options: Any,
     ) -> WeightedFixedBatchSampler:
-        """The sampler of get(kind="fixed"). Warns StarvedClassWarning where a class with a
-        positive weight is due too little for a slot in the batch."""
+        """The sampler of get(kind="fixed"). Warns UnevenShareWarning where counts in every batch
+        give a class over 10 % more or less than its share, and StarvedClassWarning where they give
+        one nothing."""
         return self._make("fixed", class_idxs, batch_size, n_batches, alpha, **options)
 
     def random(
@@ -159,13 +162,13 @@ class SamplerFactory:
                 f"kind='pk' takes all classes alike, and {met} was given; leave it out, or take "
                 f"another kind"
             )
-        classes, members, _ = (options.pop(name, None) for name in PK)
-        if classes is None or members is None:
+        per_batch, per_class, _ = (options.pop(name, None) for name in PK)
+        if per_batch is None or per_class is None:
             raise ValueError(
                 "kind='pk' needs classes_per_batch and members_per_class, and one is missing; "
                 "pass both"
             )
-        sampler = PKBatchSampler(class_idxs, classes, members, n_batches, **options)
+        sampler = PKBatchSampler(class_idxs, per_batch, per_class, n_batches, **options)
         if batch_size not in (None, sampler.batch_size):
             raise ValueError(
                 f"batch_size must be classes_per_batch * members_per_class = "

@@ -227,7 +227,9 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         )  # fmt: skip
         self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
         if not isinstance(class_weights, Weights):
-            class_weights = weights.rates(class_weights, self.index.host_sizes, drop_empty)
+            class_weights = weights.rates(
+                class_weights, self.index.host_sizes, drop_empty, "class_weights"
+            )
         self._begin_with(class_weights, schedule)
 
     def _check_unique(self) -> None:
@@ -243,7 +245,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         return "nothing" if self.class_draw == "counter" else "number"
 
     def _segment(self, mark: Mark) -> Segment:
-        counter, first = self.class_draw == "counter", mark.epoch * self.n_batches
+        counter = self.class_draw == "counter"
+        first = 0 if counter else mark.epoch * self.n_batches
         return RandomSegment(
             mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first,
             self.order == "class",

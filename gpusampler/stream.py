@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler
 
-from gpusampler import checks, distributed, fingerprint, state, trainers
+from gpusampler import checks, distributed, fingerprint, graph_ops, lightning, state, trainers
 from gpusampler.batches import MAX_BYTES, Batches, Fixed
 from gpusampler.describe import table
 from gpusampler.position import Layout, Pass, Position, what_is_left
@@ -55,14 +55,14 @@ class StreamBatchSampler(Batches, BatchSampler):
         self._position = Position()
         self._begins = threading.Lock()
         share = None if shard is None else distributed.rank_and_size(shard)
-        share = trainers.agreed_share(share, sampler)
+        share = lightning.agreed_share(share, sampler)
         self.share_was_said = share is not None and not isinstance(shard, str)
         if share is not None:
             self._take_share(*share)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
-        trainers.refuse_rebuilding(args, kwargs)
-        trainers.retire_the_one_made_anew(cls, args, kwargs)
+        lightning.refuse_rebuilding(args, kwargs)
+        lightning.retire_the_one_made_anew(cls, args, kwargs)
         return super().__new__(cls)
 
     @property
@@ -154,6 +154,7 @@ class StreamBatchSampler(Batches, BatchSampler):
             )
         distributed.check_share(self.n_batches, world_size)
         vars(self).update(rank=rank, world_size=world_size)
+        self._name_for_graphs(len(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along, by copy, deepcopy or pickle: all but the lock, and of the last
@@ -164,6 +165,7 @@ class StreamBatchSampler(Batches, BatchSampler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._begins = threading.Lock()
+        self._name_for_graphs(len(self))
 
     def check_agreement(self, group: Any = None, share: str = "distinct") -> None:
         """Raise on every rank, naming those that differ, unless all hold the same stream.
@@ -249,6 +251,9 @@ class StreamBatchSampler(Batches, BatchSampler):
         max_bytes  the most that the result may take, default 1 GiB.
         Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
         """
+        if torch.compiler.is_compiling():
+            found = graph_ops.epoch(self._in_graphs, max_bytes)
+            return found if out is None else out.copy_(found)
         if out is None:
             checks.byte_budget(len(self), self.batch_size, max_bytes)
         first = self.epoch * self.n_batches + self.rank
@@ -257,7 +262,8 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _begin(self) -> Pass:
         with self._begins:
             self._position, some = self._position.begun(self._layout)
-        for message in what_is_left(some, self._layout):
+        left = [] if trainers.is_made_to_be_left() else what_is_left(some, self._layout)
+        for message in left:
             warnings.warn(message, stacklevel=3)
         return some
 

@@ -98,7 +98,11 @@ WRONG_VALUES = [
     ),
     ("labels", [0, 1.5], "labels must be whole numbers .* at 1 is 1.5; round them"),
     ("labels", torch.tensor([NAN]), "labels must be whole numbers .* at 0 is nan;.* mend"),
-    ("labels", [0, 1 << 40], "largest label must be in .*, not 1099511627776; pass one"),
+    (
+        "labels",
+        [0, 1 << 40],
+        "the largest label is 1099511627776; renumber them with labels = np.unique",
+    ),
     ("labels", [], rf"{FIRST} \(0,\); pass one class number for each sample"),
     ("labels", [[0, 1]], rf"{FIRST} \(1, 2\); pass one class number for each sample"),
     ("labels", torch.tensor(3), rf"{FIRST} \(\); pass one class number for each sample"),
@@ -261,6 +265,88 @@ def test_numpy_integers_are_as_good_as_python_ones(dtype):
     sampler.set_epoch(dtype(3))
     assert torch.equal(sampler.build(), get(seed=9).batches(6, 2))
     assert type(sampler.batch_size) is type(sampler.n_batches) is type(sampler.epoch) is int
+
+
+NUMBERED = r"np.unique\(labels, return_inverse=True\)\[1\]"
+MASKED = np.ma.array([1, 0], mask=[1, 0])
+HARD = [
+    ("labels", MASKED, ValueError, "labels must have a value everywhere, and 1 are masked; give"),
+    ("weights", MASKED, ValueError, "weights must have a value everywhere, and 1 are masked; give"),
+    ("weights", [1, np.ma.masked], ValueError, "weights must have a value everywhere, and 1 are"),
+    ("rates", MASKED, ValueError, "weights must have a value everywhere, and 1 are masked; give"),
+    ("counts", MASKED, ValueError, "class_samples_per_batch must have a value everywhere, and 1"),
+    ("labels", torch.eye(2)[0].to_sparse(), TypeError, r"labels .*sparse_coo; pass its .to_dense"),
+    ("weights", torch.ones(2).to_sparse(), TypeError, r"weights .*sparse_coo; pass its .to_dense"),
+    ("labels", torch.ones(2, device="meta"), TypeError, "labels .*meta device, which has no data"),
+    (
+        "weights",
+        torch.ones(2, device="meta"),
+        TypeError,
+        "weights .*meta device, which has no data",
+    ),
+    ("labels", np.ones(2, np.longdouble), TypeError, "labels must be .*, not float128; pass integ"),
+    ("labels", np.array(["a", "b"]), TypeError, f"labels must be .*numbered by {NUMBERED}"),
+    ("labels", [None, 1], TypeError, f"labels must be .*, not object; .*numbered by {NUMBERED}"),
+    ("weights", np.ones(2, "M8[s]"), TypeError, "weights must be numbers, .*datetime64.*; pass fl"),
+    ("weights", np.array([None, 1]), TypeError, "weights must be numbers, .*object.*; pass floats"),
+    ("weights", [True, False], TypeError, "weights must be numbers, one a class"),
+    ("weights", torch.tensor([True, False]), TypeError, "weights must be numbers, one a class"),
+    ("weights", torch.ones(2).to(torch.complex64), TypeError, "weights must be .*complex64; pass"),
+    (
+        "weights",
+        {0: 1, 1: 2},
+        TypeError,
+        "weights must be numbers, .*; pass .* order of the classes",
+    ),
+    ("weights", [Decimal("NaN"), 1], ValueError, "finite and >= 0, but class 0 has NaN; mend"),
+    ("weights", [Decimal("Infinity"), 1], ValueError, "finite and >= 0, but class 0 has Inf"),
+    ("weights", [Fraction(-1, 2), 1], ValueError, "finite and >= 0, but class 0 has -0.5; mend it"),
+    (
+        "weights",
+        [np.float32(NAN), 1.0],
+        ValueError,
+        "finite and >= 0, but class 0 has nan; mend it",
+    ),
+    (
+        "weights",
+        [Decimal("1e999999999"), 1],
+        ValueError,
+        "class 0 has one above 1e308; use another",
+    ),
+    ("weights", [Decimal("1e-999999999"), 1], ValueError, "class 0 has one below 1e-323; use ano"),
+    ("weights", [1, 10**400], ValueError, "class 1 has one above 1e308; use another unit"),
+    ("alpha", Decimal("NaN"), ValueError, r"alpha must be in \[0, 1\], not NaN; 0 keeps"),
+    ("alpha", Decimal("1.5"), ValueError, r"alpha must be in \[0, 1\], not 1.5; 0 keeps"),
+    ("alpha", Fraction(-1, 3), ValueError, r"alpha must be in \[0, 1\], not -1/3; 0 keeps"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error", "pattern"), HARD)
+def test_what_cannot_be_read_is_refused_by_name_and_in_no_time(name, value, error, pattern):
+    assert_refused(MAKE[name], value, error, pattern)
+
+
+def test_following_the_advice_for_labels_gives_the_classes():
+    """-100 was to be renumbered, which makes a class of the samples that have none."""
+    labels = np.array([0, -100, 1, 0, -1])
+    expected = [[0, 3], [2]]
+    for given in (labels, torch.tensor(labels)):
+        with pytest.raises(ValueError, match="leave its samples out with") as caught:
+            ClassIndex.from_labels(given)
+        line = str(caught.value).split("leave its samples out with ")[1].split(" of labels")[0]
+        index = eval(line, {"ClassIndex": ClassIndex, "labels": given})
+        assert [x.tolist() for x in index.members.split(index.sizes.tolist())] == expected
+        assert index.num_samples == 5
+    signs = [-1, 1, 1, -1]
+    with pytest.raises(ValueError, match=NUMBERED):
+        ClassIndex.from_labels(signs)
+    numbered = ClassIndex.from_labels(np.unique(signs, return_inverse=True)[1])
+    assert numbered.members.tolist() == [0, 3, 1, 2]
+    with pytest.raises(ValueError, match=r"label 2 is 2; renumber .*or pass num_classes=3"):
+        ClassIndex.from_labels([1, 0, 2], num_classes=2)
+    assert ClassIndex.from_labels([1, 0, 2], num_classes=3).num_classes == 3
+    assert ClassIndex.from_labels(np.array([1, 0], object)).members.tolist() == [1, 0]
+    assert ClassIndex.from_labels(torch.tensor([1.0, 0.0]).to(torch.float8_e5m2)).num_classes == 2
 
 
 @pytest.mark.parametrize("kind", ["fixed", "random"])

@@ -89,6 +89,96 @@ def test_a_place_named_twice_is_refused():
         ClassIndex.from_multilabel(matrix)
 
 
+def far(samples, classes, seed):
+    """Ones of a matrix with far more than 2^63 places, by row and column, in no order."""
+    rng = np.random.default_rng(seed)
+    sample = np.append(rng.integers(0, samples, 200), [0, samples - 1, samples - 1])
+    label = np.append(rng.integers(0, min(classes, 50), 200), [classes - 1, 0, classes - 1])
+    order = rng.permutation(len(sample))
+    return sample[order], label[order]
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes"),
+    [(2**62, 4), (2**62 + 1, 2), (2**44, 2**19), (2**63 - 1, 1), (2**31, 3), (2**31 - 1, 3)],
+)
+def test_samples_times_classes_may_be_past_64_bits(samples, classes):
+    """Their product was a key, and wrapped: members of the wrong classes, in silence."""
+    sample, label = far(samples, classes, 0)
+    pairs = {(c, i) for i, c in zip(sample.tolist(), label.tolist(), strict=True)}
+    sample, label = map(np.array, zip(*[(i, c) for c, i in pairs], strict=True))
+    matrix = sparse.coo_matrix((np.ones(len(pairs)), (sample, label)), shape=(samples, classes))
+    index = ClassIndex.from_multilabel(matrix)
+    ends = index.host_offsets.tolist()
+    for c in range(min(classes, 60)):
+        expected = sorted(i for label, i in pairs if label == c)
+        assert index.members[ends[c] : ends[c + 1]].tolist() == expected
+    assert index.members.dtype == (torch.int32 if samples < 2**31 else torch.int64)
+    assert (index.num_samples, index.num_classes) == (samples, classes)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: np.array(x, ">i4"), lambda x: np.array(x, object), lambda x: np.array(x)[::-1],
+        lambda x: np.ma.array(x), lambda x: torch.tensor(x, dtype=torch.uint16),
+        lambda x: torch.tensor(x, dtype=torch.uint64), lambda x: torch.tensor(x).bfloat16(),
+        lambda x: torch.tensor(x, dtype=torch.float32).to(torch.float8_e4m3fn),
+        lambda x: torch.tensor(x, dtype=torch.float32, requires_grad=True),
+        lambda x: torch.tensor(x, dtype=torch.float32).to_sparse_bsr((1, 1)),
+        lambda x: torch.tensor(x).bool().to_sparse_coo(), lambda x: sparse.csr_matrix(np.array(x)),
+        lambda x: sparse.coo_array(np.array(x, "f4")),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+def test_an_indicator_of_any_dtype_is_taken(form):
+    rows = [[1, 0], [1, 1], [0, 1], [1, 1]]
+    indicator = form(rows)
+    flipped = isinstance(indicator, np.ndarray) and indicator.strides[0] < 0
+    expected = [[0, 2, 3], [0, 1, 2]] if flipped else [[0, 1, 3], [1, 2, 3]]
+    assert members_of(ClassIndex.from_multilabel(indicator)) == expected
+
+
+def quantized():
+    return torch.quantize_per_tensor(torch.eye(2), 1.0, 0, torch.quint8)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: torch.eye(2, device="meta"), TypeError, "indicator .* meta device"),
+        (lambda: torch.nested.nested_tensor([torch.ones(2)]), TypeError, "indicator .* nested"),
+        (quantized, TypeError, r"indicator .*quint8; pass its \.dequantize\(\)"),
+        (lambda: torch.eye(2).to(torch.complex64), TypeError, "indicator .*complex64; pass"),
+        (lambda: torch.eye(2).to_sparse(1), ValueError, r"indicator .* pass its to_dense\(\)"),
+        (lambda: np.eye(2, dtype=np.longdouble), TypeError, "indicator .*float128; pass"),
+        (lambda: np.eye(2).astype("M8[s]"), TypeError, "indicator .*datetime64"),
+        (lambda: np.ma.array([[0, 1]], mask=[[1, 0]]), ValueError, "indicator .* 1 are masked"),
+        (lambda: [np.ma.array([0, 1], mask=[1, 0])], ValueError, "indicator .* 1 are masked"),
+        (lambda: sparse.coo_array(np.ones(3)), ValueError, r"shape \(3,\); pass a matrix"),
+        (lambda: torch.sparse_coo_tensor([[0], [2**31]], [1.0], (1, 2**31 + 1)), ValueError,
+         r"less than 2\^31 classes, not 2147483649"),
+        (lambda: [[0, 2], [1, 3]], ValueError, r"2; compare .*classes of a sample, .*np.zeros"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_by_name(make, error, message):
+    with pytest.raises(error, match=message) as caught:
+        ClassIndex.from_multilabel(make())
+    assert type(caught.value) is error
+
+
+def test_following_the_advice_for_lists_of_tags_gives_the_classes():
+    """It was to pad them, which made class 0 of every gap."""
+    rows, classes = [[0, 2], [1], [], [2, 1]], 3
+    with pytest.raises(ValueError, match=r"np\.zeros") as caught:
+        ClassIndex.from_multilabel(rows)
+    scope = {"np": np, "rows": rows, "classes": classes}
+    line, loop = str(caught.value).split("from zeros: ")[1].split(", then ")
+    exec(f"{line}\n{loop}", scope)
+    assert members_of(ClassIndex.from_multilabel(scope["indicator"])) == [[0], [1, 3], [0, 3]]
+
+
 def test_effective_counts_are_those_of_the_samples_drawn():
     index = ClassIndex.from_multilabel(INDICATOR)
     sampler = SamplerFactory().get(index, 6, 500, 1.0, "fixed", device="cpu")
@@ -119,3 +209,16 @@ def test_a_sample_that_a_class_names_twice_carries_it_once():
     index = ClassIndex.from_class_idxs([[0, 0, 1], [2]])
     sampler = SamplerFactory().get(index, 4, 300, 1.0, "fixed", device="cpu")
     assert sampler.effective_class_counts.tolist() == [600, 600]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
+def test_torch_looks_for_ones_in_a_tensor_that_nobody_else_writes(monkeypatch, dtype):
+    indicator, plain = torch.tensor([[1, 0], [1, 1], [0, 0], [0, 1]]).to(dtype), torch.nonzero
+
+    def nonzero(tensor):
+        assert tensor.untyped_storage().data_ptr() != indicator.untyped_storage().data_ptr()
+        return plain(tensor)
+
+    monkeypatch.setattr(torch, "nonzero", nonzero)
+    index = ClassIndex.from_multilabel(indicator)
+    assert index.members.tolist() == [0, 1, 1, 3]

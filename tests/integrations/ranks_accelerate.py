@@ -56,6 +56,24 @@ def saved_and_resumed(done: int, workers: int, folder: str) -> list[Batches]:
     return found
 
 
+def skipped_twice(folder: str) -> str:
+    """What is raised where the sampler was loaded, and batches are skipped as well."""
+    start = sampler()
+    accelerator, loader = prepared(start)
+    accelerator.register_for_checkpointing(start)
+    loader.set_epoch(3)
+    next(iter(loader))
+    accelerator.save_state(folder)
+    accelerator.wait_for_everyone()
+    again = sampler()
+    accelerator, loader = prepared(again)
+    accelerator.register_for_checkpointing(again)
+    accelerator.load_state(folder)
+    loader.set_epoch(3)
+    rest = accelerator.skip_first_batches(loader, 1)
+    return said(lambda: lists(rest))
+
+
 def refusal(**options: Any) -> str:
     """What is raised where each rank gives its own share."""
     rank = AcceleratorState().process_index
@@ -81,6 +99,7 @@ if __name__ == "__main__":
         "skipped, workers": skipped(1, 2),
         "resumed": saved_and_resumed(1, 0, "saved"),
         "resumed, workers": saved_and_resumed(1, 2, "saved with workers"),
+        "skipped twice": skipped_twice("registered"),
         "refusal": refusal(),
         "refusal, workers": refusal(workers=2),
         "refusal, split": refusal(split_batches=True),

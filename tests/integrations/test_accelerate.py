@@ -59,6 +59,13 @@ def test_two_processes_resume_by_load_state(ranks, how):
         assert [rank[how][i] for rank in ranks] == shares(batches)
 
 
+def test_a_sampler_that_was_loaded_is_not_skipped_in_as_well(ranks, tmp_path):
+    told = "Accelerate's skip_first_batches leaves out 1 batches, and this sampler begins at batch"
+    for said in (accelerate.skipped_twice(str(tmp_path)), *(r["skipped twice"] for r in ranks)):
+        assert said.startswith(told)
+        assert said.endswith("where you skip, but call set_epoch(3) of the loader before it")
+
+
 SINGLE = "this sampler gives whole batches, and torch's BatchSampler puts batch_size of them into"
 
 
