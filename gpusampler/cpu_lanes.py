@@ -57,8 +57,10 @@ def permute_each(i, n, a, b, key0, key1, words, halves):
 @compiled_without_checks
 def _split_each(i, b, left, right):
     for e in range(len(i)):
-        # exact: a quotient that is no whole number is 2^-16 from one, relative 2^-47
-        quotient = int32(float64(int32(i[e])) / float64(int32(b[e])))
+        # exact: a quotient that is no whole number is 2^-16 from one, relative 2^-48; below 2^32,
+        # since a grid may reach beyond 2^31, by way of a sign: vectors convert no unsigned numbers
+        point = float64(int32(uint32(i[e] ^ uint32(1 << 31)))) + float64(1 << 31)
+        quotient = int32(point / float64(int32(b[e])))
         left[e] = quotient
         right[e] = uint32(i[e]) - uint32(quotient) * uint32(b[e])
 

@@ -1,23 +1,23 @@
 """CPU draws of which a batch has none twice, compiled by numba: one lane each.
 
-Takes draws (of which class, which of its draws), the class's row, its blocks and a seed.
-Gives places in members, or fills drawn from the rows of a fixed plan. Twin of kernels/unique.py.
-Knows nothing of slots.
+Takes what is asked of classes, as cpu_members does, their rows and blocks, members and a seed.
+Fills drawn. Twin of kernels/unique.py. Knows nothing of slots.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import uint16, uint32, uint64
+from numba import int64, uint16, uint32, uint64
 
 from gpusampler.blocks import BLOCKS, LAST, LENGTH, SHIFT
+from gpusampler.class_rows import GRID_A, GRID_B, SIZE
 from gpusampler.cpu_bits import compiled, gather, philox_pairs
 from gpusampler.cpu_lanes import permute_each
-from gpusampler.plan import CLASS, COUNT, FIRST, GRID_A, GRID_B, SIZE, START
-from gpusampler.plan_stratified import FIRST_HIGH, FIRST_LOW
-from gpusampler.plan_stratified import GRID_A as CLASS_A
-from gpusampler.plan_stratified import GRID_B as CLASS_B
-from gpusampler.plan_stratified import SIZE as CLASS_SIZE
+from gpusampler.cpu_members import COUNT, LISTED, TODO, draw_asked
+from gpusampler.cpu_members import LABEL as ASKED_LABEL
+from gpusampler.cpu_members import ORDINAL as ASKED_ORDINAL
+from gpusampler.cpu_members import ROW as ASKED_ROW
+from gpusampler.cpu_spans import BACK, first_place
 from gpusampler.random_bits import MEMBER, SCATTER
 
 LANES = 1024
@@ -97,40 +97,57 @@ def place_lanes(m, lanes, blocks, seed):
 
 
 @compiled
-def draw_wanted(out, wanted, rows, blocks, members, identity, seed):
-    """out[-1 - e]: draw wanted[1, e] of class wanted[0, e], which is its row of a stratified plan;
-    at most LANES of them."""
-    lanes, m = make_lanes(), len(out)
+def _draw_lanes(drawn, state, m, lanes, rows, blocks, members, identity, seed):
+    """Draw the first m lanes, of known ORDINAL, LABEL and ROW, to drawn's back: the first is the
+    last in drawn."""
     wide, words, sides = lanes
     for e in range(m):
-        c, at = wanted[0, e], m - 1 - e
-        wide[ORDINAL, at], wide[LABEL, at], wide[ROW, at] = wanted[1, e], c, c
-        low, high = uint64(uint32(rows[c, FIRST_LOW])), uint64(uint32(rows[c, FIRST_HIGH]))
-        wide[PLACE, at] = low | high << uint64(32)
-        words[N, at] = uint32(rows[c, CLASS_SIZE])
-        sides[SIDE_A, at], sides[SIDE_B, at] = rows[c, CLASS_A], rows[c, CLASS_B]
+        c = int64(wide[ROW, e])
+        wide[PLACE, e], words[N, e] = first_place(rows, c), uint32(rows[c, SIZE])
+        sides[SIDE_A, e], sides[SIDE_B, e] = rows[c, GRID_A], rows[c, GRID_B]
     place_lanes(m, lanes, blocks, seed)
-    gather(out, wide[PLACE], members, identity)
+    places = wide[ORDINAL, :m]
+    for e in range(m):
+        places[m - 1 - e] = wide[PLACE, e]
+    state[BACK] -= m
+    gather(drawn[state[BACK] : state[BACK] + m], places, members, identity)
 
 
 @compiled
-def draw_fixed_classes(drawn, n_rows, g0, stride, rows, blocks, members, identity, seed):
-    """drawn [n_rows * B]: the draws of class row c from B's rank RANK on times n_rows."""
-    lanes = make_lanes()
-    wide, words, sides = lanes
-    done, m = 0, 0
-    for c in range(len(rows)):
-        count, label, first = rows[c, COUNT], uint64(rows[c, CLASS]), uint64(rows[c, FIRST])
-        a, b = uint16(max(rows[c, GRID_A], 1)), uint16(max(rows[c, GRID_B], 1))
-        for t in range(n_rows):
-            ordinal = uint64(rows[c, START]) + uint64(g0 + t * stride) * uint64(count)
-            for j in range(count):
-                wide[ORDINAL, m], wide[LABEL, m] = ordinal + uint64(j), label
-                wide[ROW, m], wide[PLACE, m] = c, first
-                words[N, m], sides[SIDE_A, m], sides[SIDE_B, m] = rows[c, SIZE], a, b
-                m += 1
-                if m == LANES or done + m == len(drawn):
-                    place_lanes(m, lanes, blocks, seed)
-                    gather(drawn[done : done + m], wide[PLACE], members, identity)
-                    done += m
-                    m = 0
+def _draw_unique(
+    drawn, state, asked, entries, ordinals, stride, rows, blocks, members, identity, seed
+):  # fmt: skip
+    """What this many entries ask for, each draw a lane; see cpu_members.draw_asked()."""
+    lanes, step, m = make_lanes(), uint64(stride), 0
+    wide, _, _ = lanes
+    for k in range(entries):
+        row, label, begin = asked[k, ASKED_ROW], asked[k, ASKED_LABEL], asked[k, ASKED_ORDINAL]
+        todo, count = asked[k, TODO], asked[k, COUNT]
+        now, j = begin, uint64(0)
+        for d in range(todo):
+            wide[ROW, m], wide[LABEL, m] = row, label
+            if stride == LISTED:
+                wide[ORDINAL, m] = ordinals[begin + uint64(d)]
+            else:
+                wide[ORDINAL, m] = now + j
+                j += uint64(1)
+                if j == count:
+                    now, j = now + step * count, uint64(0)
+            m += 1
+            if m == LANES:
+                _draw_lanes(drawn, state, m, lanes, rows, blocks, members, identity, seed)
+                m = 0
+    _draw_lanes(drawn, state, m, lanes, rows, blocks, members, identity, seed)
+
+
+@compiled
+def draw_asked_or_unique(
+    drawn, back, asked, entries, ordinals, stride, rows, blocks, members, identity, seed
+):  # fmt: skip
+    """draw_asked(), or where there are blocks the same by them: then every entry asks for lanes."""
+    if blocks is None:
+        draw_asked(drawn, back, asked, entries, ordinals, stride, rows, members, identity, seed)
+    else:
+        _draw_unique(
+            drawn, back[0], asked, entries, ordinals, stride, rows, blocks, members, identity, seed
+        )
