@@ -7,7 +7,7 @@ Knows nothing of how a batch is drawn.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpusampler import checks
 
@@ -43,13 +43,15 @@ class Layout(NamedTuple):
 @dataclass
 class Pass:
     """One iteration: the epoch and batch it began with, how many batches it is to hand out, how
-    many it has; over: it has come to its end, or set_epoch() went elsewhere."""
+    many it has; over: it has come to its end, or set_epoch() went elsewhere; history: the mixes
+    that it knows, where its sampler has gone on to others."""
 
     epoch: int
     first: int
     length: int
     handed: int = 0
     over: bool = False
+    history: Any = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Position:
         last = Pass(epoch, batch, layout.length(batch))
         return Position(epoch + 1, 0, last), last
 
+    def parted(self, history: Any) -> None:
+        """Let the last pass, if it goes on, do so by these mixes: another begins, or is loaded."""
+        if self.last is not None and self.last.history is None:
+            self.last.history = history
+
     def moved(self, epoch: int) -> Position:
         """At another epoch's begin; where this one is to begin, its batch stays."""
         last = self.last
@@ -85,7 +92,7 @@ class Position:
 
     def copied(self) -> Position:
         """The same, which no iteration moves on."""
-        return replace(self, last=None if self.last is None else replace(self.last))
+        return replace(self, last=None if self.last is None else replace(self.last, history=None))
 
     def waits_for(self, some: Pass) -> bool:
         return self.last is some and self.epoch == some.epoch

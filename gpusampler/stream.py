@@ -204,7 +204,9 @@ class StreamBatchSampler(Batches, BatchSampler):
         lightning.refuse_to_revive(self._position)
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
-        self._history = state.loaded(told, first, schedule, self._history, sizes, self)
+        history = state.loaded(told, first, schedule, self._history, sizes, self)
+        self._position.parted(self._history)
+        self._history = history
         self._position = Position(*trainers.place_of_nodes(self, told["epoch"], told["batch"]))
 
     def _facts(self) -> dict[str, Any]:
@@ -262,6 +264,7 @@ class StreamBatchSampler(Batches, BatchSampler):
 
     def _begin(self) -> Pass:
         with self._begins:
+            self._position.parted(self._history)
             self._position, some = self._position.begun(self._layout)
         left = [] if trainers.is_made_to_be_left() else what_is_left(some, self._layout)
         for message in left:
@@ -275,12 +278,12 @@ class StreamBatchSampler(Batches, BatchSampler):
 
     def _windows(self, some: Pass, most_bytes: int) -> Iterator[Tensor]:
         """This rank's batches of an iteration, in order, as [n, B] tensors of at most so many bytes
-        (or one batch). The mix of an epoch is looked up once, when its first batch is due."""
+        (or one batch). The mix of an epoch is looked up once, when its first batch is due; where
+        another was begun or loaded since, as it was then."""
         stride, step = self.world_size, max(1, most_bytes // (8 * self.batch_size))
-        epoch, batch, due, history = some.epoch, some.first, some.length, self._history
+        epoch, batch, due = some.epoch, some.first, some.length
         while due:
-            if self._position.last is some:  # else others were loaded since
-                history = self._history
+            history = some.history or self._history
             segment = self.segment_of(history.at(epoch, self)[0])
             here = min(due, (self.n_batches - batch) // stride)
             g0 = epoch * self.n_batches + batch + self.rank

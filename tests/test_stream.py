@@ -527,3 +527,18 @@ def test_the_state_that_those_are_near_to_is_read():
     sampler = make()
     sampler.load_state_dict({**sampler.state_dict(), **change})
     assert len(list(sampler)) == EPOCH
+
+
+def test_an_unbroken_iteration_knows_the_mixes_that_were_set_before_another_began():
+    sampler = make("stratified", unbroken=True)
+    first = iter(sampler)
+    next(first)
+    second = iter(sampler)
+    [next(second) for _ in range(EPOCH - 1)]  # up to the epoch's end
+    sampler.set_weights([1, 1, 6])
+    third = iter(sampler)
+    next(third)
+    assert next(second) == sampler.batch(EPOCH).tolist()
+    before = sampler.batches(EPOCH, EPOCH).tolist()
+    sampler.load_state_dict(make("stratified", unbroken=True).state_dict())
+    assert list(third) == before[1:]
