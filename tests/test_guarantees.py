@@ -263,6 +263,6 @@ def test_describe_tells_size_share_and_draws_of_each_class():
     text = sampler.describe()
     assert "10 batches of 8" in text and "seed 0" in text
     fields = text.splitlines()[2].split()
-    assert fields == ["0", "50", "0.6250", "5", "50", "1"]
+    assert fields == ["0", "50", "0.6667", "0.6250", "5", "50", "1"]  # asked, and given
     many, _ = make("counter", sizes=(3,) * 100)
     assert "80 more" in many.describe() and len(many.describe().splitlines()) == 23
