@@ -499,7 +499,7 @@ def quiet() -> settings:
     return settings(
         deadline=None,
         database=None,
-        stateful_step_count=50,
+        stateful_step_count=40,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
