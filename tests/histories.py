@@ -41,6 +41,7 @@ from hypothesis.stateful import (
 from gpusampler import SamplerFactory, draws, stream
 
 LAST = 7  # the last epoch that is set
+RARELY = st.sampled_from([False, False, False, True])
 SHARES = st.sampled_from([(0, 1), (0, 2), (1, 2), (0, 3), (2, 3)])
 KINDS = {
     "fixed": {"kind": "fixed"},
@@ -149,9 +150,10 @@ class Histories(RuleBasedStateMachine):
         unbroken=st.sampled_from([False, False, True]),
         alpha=st.sampled_from([0, 0.5, *CURVES.values()]),
         window=st.sampled_from([1, 2, 100]),
+        share=SHARES,
     )
-    def begin(self, kind, n_batches, unbroken, alpha, window):
-        self.kind, self.seen, self.all = kind, {}, []
+    def begin(self, kind, n_batches, unbroken, alpha, window, share):
+        self.kind, self.seen, self.all, self.begun = kind, {}, [], []
         self.options = {**KINDS[kind], "n_batches": n_batches, "device": "cpu", "seed": slow.SEED}
         if kind != "pk":
             self.options["alpha"] = alpha
@@ -165,7 +167,7 @@ class Histories(RuleBasedStateMachine):
         mixes = ((0, slow.by_alpha(curve.of(0) if curve else alpha if kind != "pk" else 1)),)
         timeline = slow.Timeline(kind, n_batches, batch_size, mixes, curve, 1)
         self.first = slow.Stream(timeline, unbroken)
-        return self.known(Sampler(self.made(), self.first.copied()))
+        return self.known(self.sharded(Sampler(self.made(), self.first.copied()), share))
 
     def made(self):
         members = [list(part) for part in slow.MEMBERS]
@@ -209,8 +211,10 @@ class Histories(RuleBasedStateMachine):
         self.hand_out(walk, n)
         return walk
 
-    @rule(walk=walks, n=st.integers(1, 3))
-    def hand_out(self, walk, n):
+    @rule(walk=walks, n=st.integers(1, 3), waits=st.booleans())
+    def hand_out(self, walk, n, waits=False):
+        if waits:
+            self.set_begun_epoch(walk.of)
         for _ in range(n):
             self.next_of(walk)
 
@@ -234,6 +238,7 @@ class Histories(RuleBasedStateMachine):
         model, lost = walk.of.model, walk.of.model.lost()
         empty = not model.unbroken and model.n_batches - model.position()[1] < model.world_size
         walk.model = model.begin()
+        self.begun.append(walk)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = next(walk.real, None)
@@ -297,8 +302,13 @@ class Histories(RuleBasedStateMachine):
         assert self.seen.setdefault((place, timeline), found) == found
         return State(carried(found), timeline, *place)
 
-    @rule(sampler=samplers, state=states)
-    def load(self, sampler, state):
+    @rule(sampler=samplers, state=states, again=st.booleans())
+    def load(self, sampler, state, again):
+        self.loaded(sampler, state)
+        if again:  # as a trainer does that has told the epoch already
+            self.set_epoch(sampler, None)
+
+    def loaded(self, sampler, state):
         model, curve, by_hand = sampler.model, state.timeline.curve, state.timeline.by_hand
         own = model.timeline.curve if by_hand and model.timeline.by_hand else None
         assume(own in (None, curve) or curve is None)
@@ -315,7 +325,7 @@ class Histories(RuleBasedStateMachine):
     @rule(target=samplers, state=states, share=SHARES)
     def resume(self, state, share):
         sampler = self.sharded(Sampler(self.made(), self.first.copied()), share)
-        self.load(sampler, state)
+        self.loaded(sampler, state)
         return self.known(sampler)
 
     @precondition(few)
@@ -326,6 +336,10 @@ class Histories(RuleBasedStateMachine):
             return self.known(self.sharded(sampler, share))
         made = Sampler(COPIES[how](sampler.real), sampler.model.copied())
         self.asked_at_most(0)
+        for walk in self.begun:
+            if walk.of is sampler:
+                self.hand_out(walk, 1)
+        self.looked_at(made)
         return self.known(made)
 
     def sharded(self, sampler, share):
@@ -338,8 +352,15 @@ class Histories(RuleBasedStateMachine):
     # ------------------------------------------------------------------- changing the mix
 
     @precondition(lambda self: self.kind != "pk")
-    @rule(sampler=samplers, change=st.sampled_from([*ALPHAS, *WEIGHTS]))
-    def change(self, sampler, change):
+    @rule(
+        sampler=samplers,
+        change=st.sampled_from([*ALPHAS, *WEIGHTS]),
+        waits=st.booleans(),
+        saved=RARELY,
+    )
+    def change(self, sampler, change, waits, saved):
+        if waits:
+            self.set_begun_epoch(sampler)
         if change in ALPHAS:
             sampler.real.set_alpha(change)
             ratios = slow.by_alpha(change)
@@ -349,6 +370,8 @@ class Histories(RuleBasedStateMachine):
         boundary = sampler.model.boundary()
         sampler.model.timeline = sampler.model.timeline.changed(boundary, ratios)
         self.asked_at_most(boundary - 1)
+        if saved:
+            self.loaded(sampler, self.looked_at(sampler))
 
     @precondition(lambda self: self.kind != "pk")
     @rule(sampler=samplers, name=st.sampled_from(sorted(CURVES)))
@@ -476,7 +499,7 @@ def quiet() -> settings:
     return settings(
         deadline=None,
         database=None,
-        stateful_step_count=50,
+        stateful_step_count=40,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
