@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from gpusampler.plan import COUNT, SIZE, FixedPlan, grid_or_none
-from gpusampler.plan_stratified import BASE
-from gpusampler.plan_stratified import SIZE as ROW_SIZE
+from gpusampler.class_rows import BASE
+from gpusampler.class_rows import SIZE as ROW_SIZE
+from gpusampler.plan import COUNT, SIZE, FixedPlan
+from gpusampler.random_bits import grid_or_none
 
 # Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
 # LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the

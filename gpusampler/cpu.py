@@ -17,15 +17,13 @@ from numba import uint32, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
+from gpusampler.cpu_members import ask, draw_asked, few_apart, finish, make_back
 from gpusampler.cpu_permute import permute
-from gpusampler.cpu_runs import draw_classes
-from gpusampler.cpu_unique import draw_fixed_classes
-from gpusampler.plan import COUNT, FIRST, RANK, SIZE
+from gpusampler.plan import CLASS, COUNT, FIRST, RANK, SIZE, START
 from gpusampler.random_bits import PICK, RANK_BELOW, SLOT
 
 SLAB = 1 << 18  # draws held at once
 LEAST_PER_THREAD = 1 << 15
-_gather = gather
 
 
 @compiled
@@ -49,34 +47,42 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
 
 
 @compiled
-def _fixed_slab(out, rows, members, identity, a, b, seed, g0, stride):
-    drawn = np.empty(out.size, members.dtype)  # class by class, each in batch order
-    draw_classes(drawn, len(out), g0, stride, rows, members, identity, seed)
-    _scatter_slab(out, drawn, rows, a, b, seed, g0, stride)
+def _ask_all(asked, source, steps, rows, n_rows, g0, stride, lanes):
+    """Ask each class for its draws of all batches. source, steps: where each rank of the first
+    batch will lie in drawn, and how far on that of the next. lanes: all draws are such."""
+    front, rear = 0, len(source) * n_rows - 1
+    for c in range(len(rows)):
+        count, rank = rows[c, COUNT], rows[c, RANK]
+        todo = count * n_rows
+        few = lanes or few_apart(rows[c, SIZE], todo, count, stride)
+        ordinal = uint64(rows[c, START]) + uint64(g0) * uint64(count)
+        ask(asked, c, c, rows[c, CLASS], ordinal, todo, count, few)
+        at, step = (rear, -1) if few else (front, 1)
+        for j in range(count):
+            source[rank + j] = at + step * j
+            steps[rank + j] = step * count
+        if few:
+            rear -= todo
+        else:
+            front += todo
 
 
 @compiled
-def _unique_slab(out, rows, blocks, members, identity, a, b, seed, g0, stride):
-    drawn = np.empty(out.size, members.dtype)
-    draw_fixed_classes(drawn, len(out), g0, stride, rows, blocks, members, identity, seed)
-    _scatter_slab(out, drawn, rows, a, b, seed, g0, stride)
-
-
-@compiled
-def _scatter_slab(out, drawn, rows, a, b, seed, g0, stride):
+def _fixed_slab(out, rows, class_rows, blocks, members, identity, a, b, seed, g0, stride):
     n_rows, size = out.shape
+    drawn, back = np.empty(out.size, members.dtype), make_back(out.size)
     scratch = (
         np.empty(CHUNK, np.uint32),
         np.empty(2 * CHUNK, np.uint16),
         np.empty(RANK_BELOW, np.uint64),
     )
-    source = np.empty(size, np.uint32)  # where each rank of the current batch lies in drawn
-    steps = np.empty(size, np.uint32)
-    for c in range(len(rows)):
-        count, rank = rows[c, COUNT], rows[c, RANK]
-        for j in range(count):
-            source[rank + j] = rank * n_rows + j
-            steps[rank + j] = count
+    source, steps = np.empty(size, np.uint32), np.empty(size, np.uint32)
+    asked, none = np.empty((len(rows), 6), np.uint64), np.empty(0, np.uint64)
+    _ask_all(asked, source, steps, rows, n_rows, g0, stride, blocks is not None)
+    draw_asked(
+        drawn, back, asked, len(rows), none, stride, class_rows, blocks, members, identity, seed
+    )
+    finish(drawn, back, class_rows, blocks, members, identity, seed)
     for t in range(n_rows):
         _scatter_row(out[t], drawn, source, steps, g0 + t * stride, a, b, seed, scratch)
 
@@ -170,7 +176,8 @@ def draw_fixed(
     members  [M] int32 | int64, None where the dataset is sorted by class
     given    a Given of a FixedPlan
     """
-    rows, grid, blocks = given.plan.rows, given.slot_grid, given.plan.blocks
+    p, grid = given.plan, given.slot_grid
+    blocks = None if p.blocks is None else p.blocks.table
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
@@ -178,12 +185,10 @@ def draw_fixed(
     held = NO_MEMBERS if members is None else members
 
     def task(first: int, end: int) -> None:
-        part, g = out[first:end], g0 + first * stride
-        rest = held, members is None, *grid, np.uint64(seed), g, stride
-        if blocks is None:
-            _fixed_slab(part, rows, *rest)
-        else:
-            _unique_slab(part, rows, blocks.table, *rest)
+        _fixed_slab(
+            out[first:end], p.rows, p.class_rows, blocks, held, members is None, *grid,
+            np.uint64(seed), g0 + first * stride, stride,
+        )  # fmt: skip
 
     parallel.run(task, n, rows_each, threads)
 

@@ -16,14 +16,15 @@ from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import MEMBER, RANK_BELOW, WEYL_0, WEYL_1
 
 FEW = 3  # up to here lanes one after another are faster
+ROOM, ROW = 5, 12  # of a lane's words: the first of 7 to work in, and where its class's row is kept
 
 
 @compiled
 def make_lanes(lanes):
-    """words: ordinals, n, labels and keys, and room for permute_each(); halves: sides and room;
-    wide: cycles or where in drawn, and the class's first place."""
+    """words: ordinals, n, labels and keys, room for permute_each(), and rows; halves: sides and
+    room; wide: cycles or where in drawn, and the class's first place."""
     return (
-        np.empty((12, lanes), np.uint32),
+        np.empty((ROW + 1, lanes), np.uint32),
         np.empty((6, lanes), np.uint16),
         np.empty((2, lanes), np.uint64),
     )
@@ -57,8 +58,10 @@ def permute_each(i, n, a, b, key0, key1, words, halves):
 @compiled_without_checks
 def _split_each(i, b, left, right):
     for e in range(len(i)):
-        # exact: a quotient that is no whole number is 2^-16 from one, relative 2^-47
-        quotient = int32(float64(int32(i[e])) / float64(int32(b[e])))
+        # exact: a quotient that is no whole number is 2^-16 from one, relative 2^-48; below 2^32,
+        # since a grid may reach beyond 2^31, by way of a sign: vectors convert no unsigned numbers
+        point = float64(int32(uint32(i[e] ^ uint32(1 << 31)))) + float64(1 << 31)
+        quotient = int32(point / float64(int32(b[e])))
         left[e] = quotient
         right[e] = uint32(i[e]) - uint32(quotient) * uint32(b[e])
 

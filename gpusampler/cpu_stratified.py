@@ -15,26 +15,13 @@ import numpy as np
 from numba import int64, uint64
 
 from gpusampler import parallel
+from gpusampler.class_rows import BASE, SIZE
 from gpusampler.cpu import LEAST_PER_THREAD, SLAB
 from gpusampler.cpu_bits import CHUNK, compiled, inlined, key
+from gpusampler.cpu_members import ENTRIES, FEW_DRAWS, LISTED, ask, draw_asked, finish, make_back
 from gpusampler.cpu_permute import permute
-from gpusampler.cpu_stratified_runs import (
-    BACK,
-    FRONT,
-    LONG_CYCLE,
-    LONG_RUN,
-    PLACES,
-    WAITING,
-    draw_listed,
-    draw_places,
-    draw_run,
-    draw_waiting,
-    draw_with_others,
-    make_room,
-)
 from gpusampler.cpu_stratified_tree import begin, next_leaf
 from gpusampler.cpu_stratified_tree import make_room as make_tree_room
-from gpusampler.plan_stratified import BASE, SIZE
 from gpusampler.random_bits import CLASS_ORDER, RANK_BELOW, SLOT, tree_key
 
 
@@ -73,49 +60,6 @@ def _list_ordinals(ordinals, lists, befores, had, begins, m, base, start, r0, st
             ordinals[todo + d] = uint64(start) + r * uint64(base) + befores[e] + uint64(d)
         todo += base + int64(had[e])
     return todo
-
-
-@inlined
-def _draw_class(
-    source, filled, drawn, state, c, first_rank, had, lists, befores, begins, m, ordinals, start,
-    r0, stride, rows, blocks, members, identity, seed, room,
-):  # fmt: skip
-    """The draws of class c, whose m batches are in the tree's room from `begins` on: of batches in
-    a row those with an extra, and the extras before r0; of batches apart all in which it is drawn,
-    and each with its own."""
-    base, size, apart = int64(rows[c, BASE]), int64(rows[c, SIZE]), stride != 1
-    ordinal = uint64(start) + uint64(r0) * uint64(base) + befores[begins]
-    if apart:
-        todo = _list_ordinals(
-            ordinals, lists, befores, had, begins, m, base, start, r0, stride
-        )  # fmt: skip
-        span = int64(ordinals[todo - 1] - ordinals[0]) + 1 if todo else 0
-    else:
-        todo = span = len(filled) * base + m
-    if blocks is not None or todo < LONG_RUN or size * todo < LONG_CYCLE * span:
-        at, step = state[BACK] - state[WAITING] - 1, -1
-        draw_with_others(
-            drawn,
-            state,
-            c,
-            ordinals,
-            ordinal,
-            todo,
-            apart,
-            rows,
-            blocks,
-            members,
-            identity,
-            seed,
-            room,
-        )
-    else:
-        at, step = state[FRONT] + state[PLACES], 1
-        if apart:
-            draw_listed(drawn, state, c, ordinals[:todo], rows, members, identity, seed, room)
-        else:
-            draw_run(drawn, state, c, ordinal, todo, rows, members, identity, seed, room)
-    _note(source, filled, c, first_rank, base, lists, had, begins, m, apart, at, step)
 
 
 @compiled
@@ -157,9 +101,42 @@ def _class_of(leaf, leaf_class, order, turn, seed):
     return int64(leaf_class[at[0]])
 
 
+@inlined
+def _few_listed(ordinals, size):
+    """Whether draws with one key are few, of all in this list."""
+    cycles = (ordinals[-1] - ordinals[0]) // uint64(size) + uint64(1)
+    return len(ordinals) < FEW_DRAWS * min(len(ordinals), int64(cycles))
+
+
+@inlined
+def _ask_class(
+    asked, k, c, ordinals, listed, lists, befores, flags, begins, m, n, start, r0, stride, rows,
+    lanes,
+):  # fmt: skip
+    """Ask class c for its draws of n batches. Gives how many, and whether they are lanes (all, or
+    where few have one key).
+
+    Of a class the tree's room holds m batches from `begins` on: of batches in a row those with an
+    extra, and the extras before r0; of batches apart all in which it is drawn, each with its own.
+    """
+    base, size = int64(rows[c, BASE]), int64(rows[c, SIZE])
+    if stride == 1:
+        todo = n * base + m
+        few = lanes or min(size, todo) < FEW_DRAWS
+        ordinal = uint64(start) + uint64(r0) * uint64(base) + befores[begins]
+    else:
+        todo = _list_ordinals(
+            ordinals[listed:], lists, befores, flags, begins, m, base, start, r0, stride
+        )
+        few = lanes or todo == 0 or _few_listed(ordinals[listed : listed + todo], size)
+        ordinal = uint64(listed)
+    ask(asked, k, c, c, ordinal, todo, 1, few)
+    return todo, few
+
+
 @compiled
 def _draw_classes(
-    source, drawn, state, tables, blocks, tree, turn, members, identity, seed, k0, k1, r0, stride
+    source, drawn, back, tables, blocks, tree, turn, members, identity, seed, k0, k1, r0, stride
 ):  # fmt: skip
     """turn: the round (-1: none), its first batch, draws of a leaf's class before it, and for the
     order of the classes in it the purpose and grid."""
@@ -170,8 +147,10 @@ def _draw_classes(
     ranks = 0
     for row in range(len(base_rows)):
         ranks += rows[base_rows[row, 0], BASE]
-    room, filled = make_room(), np.full(n, ranks)
-    ordinals = np.empty(0 if stride == 1 else size * n, np.uint64)  # of one class, at most
+    filled, apart = np.full(n, ranks), stride != 1
+    ordinals = np.empty(size * n if apart else 0, np.uint64)
+    asked, entries, listed, kept = np.empty((ENTRIES, 6), np.uint64), 0, 0, LISTED if apart else 1
+    front, rear = 0, size * n - 1  # where in drawn the next spans and lanes will lie
     tree_room = make_tree_room(height, n)
     flags, lists, befores, counts, took, stack = tree_room
     waiting, row = begin(tree_room, root, n, size - ranks, stride), 0
@@ -181,38 +160,41 @@ def _draw_classes(
             row += 1
         if row < len(base_rows):  # of a whole quota: no extras before and none now, as the root
             c, rank, before = int64(base_rows[row, 0]), int64(base_rows[row, 1]), int64(0)
-            begins, m = int64(0), int64(0 if stride == 1 else n)
+            begins, m = int64(0), int64(n if apart else 0)
             row += 1
         else:
             leaf, at, waiting = next_leaf(
-                flags,
-                lists,
-                befores,
-                counts,
-                took,
-                stack,
-                waiting,
-                shares,
-                links,
-                n,
-                r0 - first,
-                stride,
-                k0,
-                k1,
-            )
+                flags, lists, befores, counts, took, stack, waiting, shares, links, n, r0 - first,
+                stride, k0, k1,
+            )  # fmt: skip
             if leaf < 0:
                 break
             c, rank, before = _class_of(leaf, leaf_class, order, turn, seed), int64(0), earlier
             begins, m = at * (n + 2), counts[at]
             if rows[c, BASE]:
                 rank = int64(base_rows[np.searchsorted(base_rows[:, 0], c), 1])
-        _draw_class(
-            source, filled, drawn, state, c, rank, flags, lists, befores, begins, m, ordinals,
-            start[c] + before, r0, stride, rows, blocks, members, identity, seed, room,
+        base = int64(rows[c, BASE])
+        todo, few = _ask_class(
+            asked, entries, c, ordinals, listed, lists, befores, flags, begins, m, n,
+            start[c] + before, r0, stride, rows, blocks is not None,
         )  # fmt: skip
-    draw_places(drawn, state, members, identity, room[5])
-    if state[WAITING]:
-        draw_waiting(drawn, state, rows, blocks, members, identity, seed, room)
+        if todo == 0:
+            continue
+        listed += todo
+        if few:
+            _note(source, filled, c, rank, base, lists, flags, begins, m, apart, rear, -1)
+            rear -= todo
+        else:
+            _note(source, filled, c, rank, base, lists, flags, begins, m, apart, front, 1)
+            front += todo
+        entries += 1
+        if entries == ENTRIES:
+            draw_asked(
+                drawn, back, asked, entries, ordinals, kept, rows, blocks, members, identity, seed
+            )
+            entries = 0
+    draw_asked(drawn, back, asked, entries, ordinals, kept, rows, blocks, members, identity, seed)
+    finish(drawn, back, rows, blocks, members, identity, seed)
 
 
 @compiled
@@ -242,23 +224,9 @@ def _draw_slab(
     n, size = out.shape
     # rows of an odd number of cache lines: those of many batches then have room in the cache
     source = np.empty((n, size + 48 - size % 32), np.uint32)[:, :size]
-    drawn, state = np.empty(out.size, members.dtype), np.zeros(4, np.int64)
-    state[BACK] = out.size
+    drawn, back = np.empty(out.size, members.dtype), make_back(out.size)
     _draw_classes(
-        source,
-        drawn,
-        state,
-        tables,
-        blocks,
-        tree,
-        turn,
-        members,
-        identity,
-        seed,
-        k0,
-        k1,
-        r0,
-        stride,
+        source, drawn, back, tables, blocks, tree, turn, members, identity, seed, k0, k1, r0, stride
     )
     _scatter(out, drawn, source, grid[0], grid[1], seed, g0, stride)
 
@@ -302,8 +270,7 @@ def draw_stratified(
                 until = min(end, begin - ((r - (number + 1) * batches) // stride))
             _draw_slab(
                 out[begin:until], held, members is None, tables, blocks, tree, turn,
-                given.slot_grid,
-                np.uint64(seed), k0, k1, r + first, r, stride,
+                given.slot_grid, np.uint64(seed), k0, k1, r + first, r, stride,
             )  # fmt: skip
             begin = until
 

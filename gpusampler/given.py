@@ -104,6 +104,7 @@ class _Entry:
     versions: tuple[int, ...]
     numbers: tuple[int, ...]
     given: Given
+    device: torch.device
     lowest: int  # batch number
     highest: int
 
@@ -136,9 +137,11 @@ def checked(
         refuse(f"kind {kind!r} has the tables {', '.join(TABLES[kind])}, not {len(tables)} tables")
     entry = _entry_of(kind, own, numbers) or _read(kind, own, numbers)
     _check_out(out, entry.given.plan.batch_size)
-    _check_window(entry, out, g0, stride)
+    n, batch_size = out.shape
+    _check_window(entry, n, batch_size, g0, stride)
     _check_members(members, out, entry.given.plan.reach)
-    check_devices(out, members, tables)
+    if entry.device != out.device:
+        check_devices(out, None, tables)
     if classes is None:
         return entry.given
     if classes.shape != out.shape or classes.dtype != torch.int64 or not _plain(classes, out):
@@ -162,7 +165,8 @@ def _plain(tensor: Tensor, out: Tensor) -> bool:
 def _check_out(out: Tensor, batch_size: int | None) -> None:
     if out is None:
         refuse("out must be a tensor, not None")
-    fits = out.dim() == 2 and batch_size in (None, out.shape[1]) and 0 < out.shape[1] < MOST_BATCH
+    shape = out.shape
+    fits = len(shape) == 2 and batch_size in (None, shape[1]) and 0 < shape[1] < MOST_BATCH
     if not fits or out.dtype != torch.int64 or not out.is_contiguous():
         refuse(
             f"out must be [n, {batch_size or 'B'}] int64 and contiguous, not {tuple(out.shape)} "
@@ -170,8 +174,7 @@ def _check_out(out: Tensor, batch_size: int | None) -> None:
         )
 
 
-def _check_window(entry: _Entry, out: Tensor, g0: int, stride: int) -> None:
-    n, batch_size = out.shape
+def _check_window(entry: _Entry, n: int, batch_size: int, g0: int, stride: int) -> None:
     if stride < 1:
         refuse(f"stride must be at least 1, not {stride}")
     if n > 1 and n * batch_size * stride >= MOST_SLOTS:
@@ -229,6 +232,8 @@ def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
             refuse(f"{name} must be of shape [rows{f', {columns}' if columns else ''}]")
         if str(table.dtype) != f"torch.{dtype}" or not table.is_contiguous():
             refuse(f"{name} must be {dtype} and contiguous, not {table.dtype}")
+        if table.device != tables[0].device:
+            refuse(f"{name} must be on the other tables' device, not on {table.device}")
     arrays = [np.array(table.cpu().numpy()) for table in tables]
     plan = plan_checks.plan_of(kind, arrays, list(numbers[3:]))
     return _remember(kind, tables, numbers, plan)
@@ -250,7 +255,7 @@ def _remember(kind: str, tables: Sequence[Any], numbers: Sequence[int], plan: An
 
     refs = (weakref.ref(tables[0], forget), *map(weakref.ref, tables[1:]))
     versions = tuple(_version(table) for table in tables)
-    found = Given(plan, first, segment, by_class == 1)
-    entry = _Entry(kind, refs, versions, tuple(numbers), found, lowest, highest)
+    found, device = Given(plan, first, segment, by_class == 1), tables[0].device
+    entry = _Entry(kind, refs, versions, tuple(numbers), found, device, lowest, highest)
     known[mine] = entry
     return entry

@@ -10,6 +10,7 @@ whose first call imports torch._dynamo: 2.4 s of a new process.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 
 import torch
@@ -53,10 +54,10 @@ def draw(
     seed             64 bits, as a signed integer
     Raises           ValueError: something does not fit the rest, by name
     """
-    op = getattr(torch.ops.gpusampler, f"draw_{kind}")
-    op(out, members, tables, numbers, seed, g0, stride)
+    OPS[kind](out, members, tables, numbers, seed, g0, stride)
 
 
+@cache
 def _function(path: str) -> Callable[..., None]:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
@@ -95,3 +96,5 @@ def _register(kind: str, twin: str, launch: str) -> None:
 
 for _kind, (_twin, _launch) in BACKENDS.items():
     _register(_kind, _twin, _launch)
+
+OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in BACKENDS}

@@ -10,14 +10,16 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from gpusampler import random_bits
+from gpusampler.class_rows import class_rows
 from gpusampler.order_guide import Guide, class_guide
+from gpusampler.random_bits import grid_or_none
 from gpusampler.weights import Weights
 
 # Columns of FixedPlan.rows and RandomPlan.rows: the first three are the same.
@@ -59,6 +61,11 @@ class FixedPlan:
     def grid(self) -> tuple[int, int]:
         """The permutation grid of [0, B)."""
         return grid_or_none(self.batch_size)
+
+    @cached_property
+    def class_rows(self) -> np.ndarray:
+        """[A, 8] int32: of each row."""
+        return class_rows(self.rows[:, SIZE], self.rows[:, FIRST], self.rows[:, COUNT])
 
     @cached_property
     def reach(self) -> int:
@@ -252,9 +259,3 @@ def guide_of(cuts: np.ndarray) -> np.ndarray:
     starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
     rows = np.searchsorted(cuts, starts, side="right") - 1
     return np.append(rows, len(cuts) - 1).astype(np.int32)
-
-
-@lru_cache(maxsize=1 << 16)
-def grid_or_none(n: int) -> tuple[int, int]:
-    """The permutation grid of [0, n), or (0, 0) where n is small enough to be ranked."""
-    return random_bits.grid(n) if n >= random_bits.RANK_BELOW else (0, 0)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpusampler import plan, plan_pk, plan_stratified, random_bits
+from gpusampler import class_rows, plan, plan_pk, plan_stratified, random_bits
 from gpusampler.blocks import with_blocks
 from gpusampler.even_tree import (
     CARRY,
@@ -135,14 +135,14 @@ def _stratified(
     *numbers: int,
 ) -> plan_stratified.StratifiedPlan:  # fmt: skip
     batch_size, root, height, batches, draws = numbers
-    classes, base = np.arange(len(rows)), rows[:, plan_stratified.BASE].astype(np.int64)
-    sizes, firsts = rows[:, plan_stratified.SIZE], plan_stratified.first_places(rows)
+    classes, base = np.arange(len(rows)), rows[:, class_rows.BASE].astype(np.int64)
+    sizes, firsts = rows[:, class_rows.SIZE], class_rows.first_places(rows)
     _check_classes(classes, sizes, firsts)
     _each("batch_size", np.array([batch_size]), 1, MOST_BATCH)
     _each("base draws", base, 0, batch_size)
     _each("draws before", start, 0, MOST_PLACES)
     extra = batch_size - int(base.sum())
-    _same("rows", rows, plan_stratified.class_rows(sizes, firsts, base))
+    _same("rows", rows, class_rows.class_rows(sizes, firsts, base))
     if len(start) != len(rows) or len(rank_row) != batch_size - extra or extra < 0:
         refuse(f"base draws must be the {len(rank_row)} ranks, and start [{len(rows)}]")
     made, ranks = plan_stratified.base_tables(base)

@@ -18,7 +18,8 @@ from math import gcd
 
 import numpy as np
 
-from gpusampler.plan import I63, grid_or_none
+from gpusampler.plan import I63
+from gpusampler.random_bits import grid_or_none
 
 # Columns of PKPlan.rows.
 CLASS, FIRST, ROTATION = range(3)

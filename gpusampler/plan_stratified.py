@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gpusampler import random_bits
+from gpusampler.class_rows import BASE, SIZE, class_rows, first_places
 from gpusampler.even_tree import (
     BOUND_BITS,
     CARRY,
@@ -34,15 +35,12 @@ from gpusampler.even_tree import (
 )
 from gpusampler.keyed_order import keyed_order
 from gpusampler.order_guide import Guide, class_guide
-from gpusampler.plan import I63, grid_or_none
-from gpusampler.random_bits import CLASS_ORDER, U32
+from gpusampler.plan import I63
+from gpusampler.random_bits import CLASS_ORDER, grid_or_none
 from gpusampler.weights import Weights
 
 MAX_BATCHES = 1 << 42  # shares of ticks are of 63 bits
 LEAST_ROUND = 256  # batches
-
-# Columns of StratifiedPlan.rows; a whole row is 32 bytes, what one access of a GPU brings.
-SIZE, GRID_A, GRID_B, GRID_INVERSE, SIZE_INVERSE, BASE, FIRST_LOW, FIRST_HIGH = range(8)
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,7 @@ class StratifiedPlan:
     """Class counts of each batch, in closed form.
 
     batch_size, extra  B, and how many of them are extras
-    rows        [C, 8] int32, 32-bit words: SIZE (1 where a class is empty), GRID_A x GRID_B (1 x 1
-                where size is small), 2^32 - 1 div GRID_B and div SIZE, BASE draws a batch, FIRST
-                place in members
+    rows        [C, 8] int32: class_rows(), SIZE 1 where a class is empty
     base_rows   [A, 2] int32, ascending: class id and first rank of each class with base draws
     rank_row    [B - extra] int32: the base row of each rank of base draws
     start       [C] int64: draws of each class before r = 0
@@ -239,22 +235,3 @@ def leaves_of(leaf_class: np.ndarray, classes: int) -> np.ndarray:
     class_leaf = np.full(classes, -1, np.int32)
     class_leaf[leaf_class] = np.arange(len(leaf_class))
     return class_leaf
-
-
-def first_places(rows: np.ndarray) -> np.ndarray:
-    """[C] int64: each class's first place in members, of rows of a StratifiedPlan."""
-    low, high = (rows[:, column].view(np.uint32) for column in (FIRST_LOW, FIRST_HIGH))
-    return (low | high.astype(np.uint64) << np.uint64(32)).view(np.int64)
-
-
-def class_rows(sizes: np.ndarray, first: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """rows of a StratifiedPlan, for sizes of at least 1."""
-    rows = np.zeros((len(sizes), 8), np.int64)
-    distinct, which = np.unique(sizes, return_inverse=True)
-    rows[:, GRID_A : GRID_B + 1] = np.array([grid_or_none(n) for n in distinct.tolist()])[which]
-    rows[:, SIZE] = sizes
-    rows[:, GRID_A : GRID_B + 1] = np.maximum(rows[:, GRID_A : GRID_B + 1], 1)
-    rows[:, GRID_INVERSE] = U32 // rows[:, GRID_B]
-    rows[:, SIZE_INVERSE] = U32 // rows[:, SIZE]
-    rows[:, BASE], rows[:, FIRST_LOW], rows[:, FIRST_HIGH] = base, first & U32, first >> 32
-    return rows.astype(np.uint32).view(np.int32)

@@ -100,3 +100,9 @@ def grid(n: int) -> tuple[int, int]:
     a, b = a[fits], b[fits]
     best = np.lexsort((a, abs(a - b), a * b - n))[0]
     return int(a[best]), int(b[best])
+
+
+@lru_cache(maxsize=1 << 16)
+def grid_or_none(n: int) -> tuple[int, int]:
+    """The permutation grid of [0, n), or (0, 0) where n is small enough to be ranked."""
+    return grid(n) if n >= RANK_BELOW else (0, 0)

@@ -1,4 +1,4 @@
-"""CPU runs: spans and lanes give the same draws, whatever the strides, and divide exactly."""
+"""CPU members: spans and lanes give the same draws, whatever the strides, and divide exactly."""
 
 import random
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from cases import Case, first_batch, slow_fixed, twin_fixed
 
-from gpusampler import cpu_permute, cpu_runs, cpu_spans
+from gpusampler import cpu_members, cpu_permute
+from gpusampler.blocks import block_table
 from gpusampler.cpu_bits import CHUNK, WHOLE
 from gpusampler.cpu_permute import FLOAT32_BELOW
-from gpusampler.plan import COUNT, START
+from gpusampler.plan import CLASS, COUNT, START
 from gpusampler.random_bits import grid
 
 STRIDES = [1, 2, 3, 8, 64, 1000, 1 << 31]
@@ -26,13 +27,22 @@ def large_case(rnd: random.Random) -> Case:
     )
 
 
-def drawn_by(way, case: Case, g0: int, n: int, stride: int) -> list[int]:
+def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[int]]:
+    """The draws of each class, all as lanes or all as spans."""
     members = np.empty(0, np.int64) if case.members is None else case.members
-    drawn = np.full(n * case.batch_size, -1, members.dtype)
-    way(
-        drawn, g0, stride, n, case.fixed.rows, members, case.members is None, np.uint64(case.seed)
-    )  # fmt: skip
-    return drawn.tolist()
+    rows, none = case.fixed.rows, np.empty(0, np.uint64)
+    drawn, back = (
+        np.full(n * case.batch_size, -1, members.dtype),
+        cpu_members.make_back(n * case.batch_size),
+    )
+    asked = np.empty((len(rows), 6), np.uint64)
+    for c, row in enumerate(rows):
+        count, ordinal = int(row[COUNT]), (int(row[START]) + g0 * int(row[COUNT])) % (1 << 64)
+        asked[c] = np.array([c, int(row[CLASS]), ordinal, count * n, count, few], np.uint64)
+    rest = case.fixed.class_rows, None, members, case.members is None, np.uint64(case.seed)
+    cpu_members.draw_asked(drawn, back, asked, len(rows), none, stride, *rest)
+    cpu_members.finish(drawn, back, *rest)
+    return drawn[::-1].tolist() if few else drawn.tolist()
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -41,9 +51,37 @@ def test_spans_and_lanes_are_the_same_draws(stride):
     for _ in range(25):
         case, g0, n = large_case(rnd), first_batch(rnd), rnd.choice([1, 2, 40])
         case.fixed.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.fixed.rows]
-        spans = drawn_by(cpu_spans.draw_spans, case, g0, n, stride)
-        assert spans == drawn_by(cpu_runs._draw_lanes, case, g0, n, stride)
+        spans = drawn_by(False, case, g0, n, stride)
+        assert spans == drawn_by(True, case, g0, n, stride)
         assert -1 not in spans
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_listed_draws_are_those_of_runs(unique):
+    """Ordinals in a list, with gaps, as spans and as lanes, against every draw of a run. Where a
+    class has blocks, all are lanes."""
+    for number in range(25):
+        rnd = random.Random(number)
+        case = Case([rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
+        first, total = rnd.randrange(1 << 40), 6000
+        wanted = sorted(rnd.sample(range(total), rnd.choice([1, 40, 5000])))
+        sizes, draws, more = (np.array([x]) for x in (case.sizes[0], 3, True))
+        rest = (
+            case.fixed.class_rows, block_table(sizes, draws, more) if unique else None,
+            case.members, False, np.uint64(case.seed),
+        )  # fmt: skip
+        found = []
+        for stride, ordinals in ((1, [first]), (cpu_members.LISTED, [first + w for w in wanted])):
+            for few in (unique, True):
+                todo = total if stride else len(wanted)
+                drawn, back = np.full(todo, -1, np.int32), cpu_members.make_back(todo)
+                asked = np.array([[0, 0, first if stride else 0, todo, 1, few]], np.uint64)
+                listed = np.array(ordinals, np.uint64)
+                cpu_members.draw_asked(drawn, back, asked, 1, listed, stride, *rest)
+                cpu_members.finish(drawn, back, *rest)
+                found.append(drawn[::-1] if few else drawn)
+        assert (found[0] == found[1]).all() and (found[2] == found[3]).all()
+        assert (found[0][wanted] == found[2]).all() and -1 not in found[0]
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -104,12 +142,12 @@ def test_a_span_is_placed_exactly_for_every_count():
     for count in range(1, CHUNK + 1):
         for stride in (2, 65):
             j = count - 1 - count // 3
-            cpu_spans._place(points, 0, CHUNK, *map(np.uint64, (count, stride, j + 7, j)))
+            cpu_members.place(points, 0, CHUNK, *map(np.uint64, (count, stride, j + 7, j)))
             draw = j + np.arange(CHUNK)
             expected = 7 + draw // count * stride * count + draw % count
             assert (points == expected).all(), (count, stride)
     for count in (CHUNK + 1, 1 << 22, (1 << 24) + 1, (1 << 31) - 1):
         j = count - 300
-        cpu_spans._place(points, 0, 300, *map(np.uint64, (count, 64, 9, j)))
+        cpu_members.place(points, 0, 300, *map(np.uint64, (count, 64, 9, j)))
         assert (points[:300] == 9 + np.arange(300)).all(), count
-        assert cpu_spans._draws_left(*map(np.uint64, ((1 << 31) - 1, count, 64, 9, j))) == 300
+        assert cpu_members.draws_left(*map(np.uint64, ((1 << 31) - 1, count, 64, 9, j))) == 300
