@@ -22,6 +22,7 @@ MAX_BATCHES = (1 << 31) - 1
 INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 FLOATS = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 PLAIN_DTYPES = ("bool", *INTEGERS, *FLOATS)
+UNMASKED = {int, float, bool, str, list, np.ndarray}
 INTEGER_REPAIR = "pass integers, in a list, array or tensor"
 MASKED_REPAIR = "give each a value with .filled(value), or leave out the samples that have none"
 
@@ -166,10 +167,12 @@ def output(out: Any, shape: tuple[int, int], where: torch.device) -> None:
 
 def refuse_masked(name: str, values: Any, repair: str = MASKED_REPAIR) -> None:
     """A NumPy array whose mask leaves out entries: what is under it is no value."""
+    if type(values) is np.ndarray:
+        return
     parts = [values]
     if isinstance(values, (list, tuple)):
-        kinds = set(map(type, values))
-        parts = list(values) if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds) else []
+        others = set(map(type, values)) - UNMASKED
+        parts = list(values) if any(issubclass(kind, np.ma.MaskedArray) for kind in others) else []
     masked = sum(np.ma.count_masked(part) for part in parts if np.ma.is_masked(part))
     if masked:
         raise ValueError(f"{name} must have a value everywhere, and {masked} are masked; {repair}")
@@ -199,11 +202,12 @@ def plain_tensor(name: str, values: Tensor) -> Tensor:
 def whole_numbers(name: str, values: Any, repair: str, integers: str = INTEGER_REPAIR) -> Tensor:
     """[n] whole numbers as an integer or bool tensor, contiguous, where they were. Floats may
     hold them, and objects that are Python's integers; strings and complex numbers do not."""
-    if not isinstance(values, Tensor):
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise TypeError(f"{name} must be whole numbers, not {values.dtype}; pass integers")
+        values = plain_tensor(name, values)
+    else:
         values = tensor(name, values, repair, integers)
-    if values.is_complex():
-        raise TypeError(f"{name} must be whole numbers, not {values.dtype}; pass integers")
-    values = plain_tensor(name, values)
     if values.is_floating_point() and values.dtype.itemsize == 1:
         values = values.to(torch.float32)
     if values.ndim != 1:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gpusampler import checks, class_lists, fingerprint, index_checks, multilabel
 
+MOST_CLASSES = (1 << 31) - 1
 NUMBERED = "np.unique(labels, return_inverse=True)[1]"
 
 
@@ -155,12 +156,16 @@ class ClassIndex:
                 f"labels must be one-dimensional and not empty, not shape (0,); {repair}"
             )
         if num_classes is not None:
-            num_classes = checks.integer("num_classes", num_classes, 1, (1 << 31) - 1)
+            num_classes = checks.integer("num_classes", num_classes, 1, MOST_CLASSES)
         low, high = (int(x) for x in torch.aminmax(found))
         classes = high + 1 if num_classes is None else num_classes
         if low < 0 or high >= classes:
             raise ValueError(_label_error(found, classes, num_classes is None))
-        checks.integer("the largest label", high, 0, (1 << 31) - 2)
+        if high > MOST_CLASSES - 1:
+            raise ValueError(
+                f"labels must number the classes from 0 on, below 2^31 - 1, but the largest label "
+                f"is {high}; renumber them with labels = {NUMBERED}"
+            )
         if num_classes is None and classes > max(1 << 24, 16 * len(found)):
             raise ValueError(
                 f"labels must number the classes from 0 on, but {len(found)} labels reach {high}; "

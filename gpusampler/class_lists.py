@@ -118,7 +118,9 @@ def _refuse_array(values: Any) -> None:
         return
     if isinstance(values, np.ndarray) and values.dtype.kind not in "iuf":
         return
-    if values.min() >= 0 and values.max() <= 1:
+    if isinstance(values, Tensor) and values.is_floating_point():
+        values = values.to(torch.float32)  # those of 8 bits compare no other way
+    if bool(((values == 0) | (values == 1)).all()):
         _refuse_one_hot(1, np.full(values.shape[0], values.shape[1]))
 
 
@@ -151,21 +153,24 @@ def _refuse_one_hot(top: int, sizes: np.ndarray) -> None:
         )
 
 
-def _row(idxs: Any, c: int) -> Tensor | range:
+def _row(idxs: Any, c: int) -> Tensor | np.ndarray | range:
     """One class's indices or its mask, in any order."""
     name, repair = f"the indices of class {c}", "pass a flat list of dataset indices"
     if isinstance(idxs, range):
         return _ascending_range(idxs, c)
-    if isinstance(idxs, (numbers.Number, np.generic)):
-        raise TypeError(f"{name} must be a sequence, not {idxs!r} alone; pass [{idxs}]")
+    if type(idxs) is np.ndarray and idxs.dtype in (np.int64, np.int32) and idxs.ndim == 1:
+        return idxs  # as most are; whole_numbers() would say no more
     if not hasattr(idxs, "__len__"):
+        if isinstance(idxs, numbers.Number):
+            raise TypeError(f"{name} must be a sequence, not {idxs!r} alone; pass [{idxs}]")
         raise TypeError(
             f"{name} must be a sequence, not {type(idxs).__name__}; pass a list of dataset "
             f"indices, [] where the class is empty"
         )
     if isinstance(idxs, (list, tuple)) and len(idxs) == 0:
         return range(0)
-    checks.refuse_masked(name, idxs, "pass what is not, its .compressed()")
+    if isinstance(idxs, np.ma.MaskedArray):
+        checks.refuse_masked(name, idxs, "pass what is not, its .compressed()")
     found = checks.whole_numbers(name, idxs, repair)
     return found if len(found) else range(0)
 
@@ -201,14 +206,14 @@ def _mask_length(rows: list[Any], masks: list[bool], class_idxs: Any) -> int:
     return lengths[0]
 
 
-def _ascending(row: Tensor | range, c: int) -> Part:
+def _ascending(row: Tensor | np.ndarray | range, c: int) -> Part:
     """A copy where the caller's is not in order."""
     if isinstance(row, range):
         found: Part = row
-    elif row.dtype == torch.bool:
+    elif isinstance(row, Tensor) and row.dtype == torch.bool:
         return torch.nonzero(row)[:, 0].cpu().numpy()
     else:
-        found = row.cpu().numpy()
+        found = row.cpu().numpy() if isinstance(row, Tensor) else row
         if not np.all(found[1:] >= found[:-1]):
             found = np.sort(found)
     if _size(found) and found[0] < 0:

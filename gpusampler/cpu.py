@@ -47,14 +47,14 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
 
 
 @compiled
-def _ask_all(asked, source, steps, rows, n_rows, g0, stride, lanes):
-    """Ask each class for its draws of all batches. source, steps: where each rank of the first
-    batch will lie in drawn, and how far on that of the next. lanes: all draws are such."""
+def _ask_all(asked, source, steps, rows, n_rows, g0, stride, as_lanes):
+    """Ask each class for its draws of all batches, as lanes or as they are best. source, steps:
+    where each rank of the first batch will lie in drawn, and how far on that of the next."""
     front, rear = 0, len(source) * n_rows - 1
     for c in range(len(rows)):
         count, rank = rows[c, COUNT], rows[c, RANK]
         todo = count * n_rows
-        few = lanes or few_apart(rows[c, SIZE], todo, count, stride)
+        few = as_lanes or few_apart(rows[c, SIZE], todo, count, stride)
         ordinal = uint64(rows[c, START]) + uint64(g0) * uint64(count)
         ask(asked, c, c, rows[c, CLASS], ordinal, todo, count, few)
         at, step = (rear, -1) if few else (front, 1)
@@ -69,6 +69,7 @@ def _ask_all(asked, source, steps, rows, n_rows, g0, stride, lanes):
 
 @compiled
 def _fixed_slab(out, rows, class_rows, blocks, members, identity, a, b, seed, g0, stride):
+    """blocks: None, or a table of them."""
     n_rows, size = out.shape
     drawn, back = np.empty(out.size, members.dtype), make_back(out.size)
     scratch = (

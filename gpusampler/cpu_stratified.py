@@ -108,38 +108,16 @@ def _few_listed(ordinals, size):
     return len(ordinals) < FEW_DRAWS * min(len(ordinals), int64(cycles))
 
 
-@inlined
-def _ask_class(
-    asked, k, c, ordinals, listed, lists, befores, flags, begins, m, n, start, r0, stride, rows,
-    lanes,
-):  # fmt: skip
-    """Ask class c for its draws of n batches. Gives how many, and whether they are lanes (all, or
-    where few have one key).
-
-    Of a class the tree's room holds m batches from `begins` on: of batches in a row those with an
-    extra, and the extras before r0; of batches apart all in which it is drawn, each with its own.
-    """
-    base, size = int64(rows[c, BASE]), int64(rows[c, SIZE])
-    if stride == 1:
-        todo = n * base + m
-        few = lanes or min(size, todo) < FEW_DRAWS
-        ordinal = uint64(start) + uint64(r0) * uint64(base) + befores[begins]
-    else:
-        todo = _list_ordinals(
-            ordinals[listed:], lists, befores, flags, begins, m, base, start, r0, stride
-        )
-        few = lanes or todo == 0 or _few_listed(ordinals[listed : listed + todo], size)
-        ordinal = uint64(listed)
-    ask(asked, k, c, c, ordinal, todo, 1, few)
-    return todo, few
-
-
 @compiled
 def _draw_classes(
     source, drawn, back, tables, blocks, tree, turn, members, identity, seed, k0, k1, r0, stride
 ):  # fmt: skip
     """turn: the round (-1: none), its first batch, draws of a leaf's class before it, and for the
-    order of the classes in it the purpose and grid."""
+    order of the classes in it the purpose and grid. blocks: None, or a table of them.
+
+    Of a class the tree's room holds m batches from `begins` on: of batches in a row those with an
+    extra, and the extras before r0; of batches apart all in which it is drawn, each with its own.
+    """
     rows, base_rows, start, leaf_class, class_leaf, shares, links = tables
     root, height = tree
     _, first, earlier, _, _ = turn
@@ -147,7 +125,7 @@ def _draw_classes(
     ranks = 0
     for row in range(len(base_rows)):
         ranks += rows[base_rows[row, 0], BASE]
-    filled, apart = np.full(n, ranks), stride != 1
+    filled, apart, as_lanes = np.full(n, ranks), stride != 1, blocks is not None
     ordinals = np.empty(size * n if apart else 0, np.uint64)
     asked, entries, listed, kept = np.empty((ENTRIES, 6), np.uint64), 0, 0, LISTED if apart else 1
     front, rear = 0, size * n - 1  # where in drawn the next spans and lanes will lie
@@ -173,14 +151,21 @@ def _draw_classes(
             begins, m = at * (n + 2), counts[at]
             if rows[c, BASE]:
                 rank = int64(base_rows[np.searchsorted(base_rows[:, 0], c), 1])
-        base = int64(rows[c, BASE])
-        todo, few = _ask_class(
-            asked, entries, c, ordinals, listed, lists, befores, flags, begins, m, n,
-            start[c] + before, r0, stride, rows, blocks is not None,
-        )  # fmt: skip
-        if todo == 0:
-            continue
-        listed += todo
+        base, before = int64(rows[c, BASE]), start[c] + before
+        if apart:
+            todo = _list_ordinals(
+                ordinals[listed:], lists, befores, flags, begins, m, base, before, r0, stride
+            )
+            if todo == 0:
+                continue
+            few = as_lanes or _few_listed(ordinals[listed : listed + todo], rows[c, SIZE])
+            ordinal = uint64(listed)
+            listed += todo
+        else:
+            todo = n * base + m
+            few = as_lanes or min(int64(rows[c, SIZE]), todo) < FEW_DRAWS
+            ordinal = uint64(before) + uint64(r0) * uint64(base) + befores[begins]
+        ask(asked, entries, c, c, ordinal, todo, 1, few)
         if few:
             _note(source, filled, c, rank, base, lists, flags, begins, m, apart, rear, -1)
             rear -= todo

@@ -68,7 +68,14 @@ class SamplerFactory:
         rates         [C] the same by how often one member of each class is drawn, in any unit: its
                       share is rate x size.
         classes_per_batch, members_per_class   P and K of kind "pk", which takes no mix.
+        order         "shuffle": a batch's slots in a keyed order; "class": class by class,
+                      ascending, those of a class in the order in which they are drawn. A batch of
+                      kind "pk" is then x.view(P, K, ...).
+        unique        True, of kinds "fixed" and "stratified": no batch has a member of a class
+                      twice, if the class has as many as the batch has draws of it. "pk" is so.
         class_draw    of kind "random": "multinomial" | "counter", see WeightedRandomBatchSampler.
+        unbroken      True: an iteration goes on where the last one stopped, for loops that cut
+                      epochs short; set_epoch() then sets nothing.
         drop_empty    True: classes without members are left out; False: they are refused.
         device        where batches are built; None: CUDA if there is one, else the CPU.
         seed          any integer, modulo 2^64; the same seed gives the same batches. None:
@@ -95,8 +102,9 @@ class SamplerFactory:
         alpha: float | None = None,
         **options: Any,
     ) -> WeightedFixedBatchSampler:
-        """The sampler of get(kind="fixed"). Warns StarvedClassWarning where a class with a
-        positive weight is due too little for a slot in the batch."""
+        """The sampler of get(kind="fixed"). Warns UnevenShareWarning where counts in every batch
+        give a class over 10 % more or less than its share, and StarvedClassWarning where they give
+        one nothing."""
         return self._make("fixed", class_idxs, batch_size, n_batches, alpha, **options)
 
     def random(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 from contextlib import AbstractContextManager, suppress
 from typing import Any
@@ -26,10 +27,9 @@ def hold(*locks: AbstractContextManager[Any]) -> None:
 def _importing() -> list[Any]:
     """The locks of those modules that other threads are importing now."""
     found: dict[str, Any] = getattr(importlib._bootstrap, "_module_locks", {})
+    others = sys._current_frames().keys() - {threading.get_ident()}
     locks = [ref() for name, ref in list(found.items()) if name.partition(".")[0] in PACKAGES]
-    return [
-        lock for lock in locks if getattr(lock, "owner", None) not in (None, threading.get_ident())
-    ]
+    return [lock for lock in locks if getattr(lock, "owner", None) in others]
 
 
 def _before() -> None:

@@ -255,7 +255,7 @@ def _remember(kind: str, tables: Sequence[Any], numbers: Sequence[int], plan: An
 
     refs = (weakref.ref(tables[0], forget), *map(weakref.ref, tables[1:]))
     versions = tuple(_version(table) for table in tables)
-    found, device = Given(plan, first, segment, by_class == 1), tables[0].device
-    entry = _Entry(kind, refs, versions, tuple(numbers), found, device, lowest, highest)
+    found, on = Given(plan, first, segment, by_class == 1), tables[0].device
+    entry = _Entry(kind, refs, versions, tuple(numbers), found, on, lowest, highest)
     known[mine] = entry
     return entry

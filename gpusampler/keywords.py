@@ -13,7 +13,7 @@ from typing import Any
 
 from gpusampler.mixes import mix
 
-INNER = ("schedule", "sampler")  # what a class takes from the factory, or from Lightning
+INNER = ("schedule",)  # what a class takes from the factory
 ELSEWHERE = {
     "kind": "it to get(), which makes any kind",
     "schedule": "alpha=f, a function of the epoch",

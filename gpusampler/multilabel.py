@@ -42,7 +42,8 @@ def _of_tensor(indicator: Tensor) -> tuple[Tensor, Tensor, tuple[int, int], torc
     if len(shape) != 2:
         raise ValueError(f"{RULE}, not of shape {shape}; pass a matrix")
     if indicator.layout == torch.strided:
-        places = torch.nonzero(_check(indicator).T)
+        # of a copy: torch counts first and writes then, and another thread may write between
+        places = torch.nonzero((_check(indicator) != 0).T)
         return _at_least_one(places[:, 0], places[:, 1], shape)
     found = indicator.detach().to_sparse_coo()
     if found.sparse_dim() != 2:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler
 
-from gpusampler import checks, distributed, fingerprint, graph_ops, state, trainers
+from gpusampler import checks, distributed, fingerprint, graph_ops, lightning, state, trainers
 from gpusampler.batches import MAX_BYTES, Batches, Fixed
 from gpusampler.describe import table
 from gpusampler.position import Layout, Pass, Position, what_is_left
@@ -55,14 +55,14 @@ class StreamBatchSampler(Batches, BatchSampler):
         self._position = Position()
         self._begins = threading.Lock()
         share = None if shard is None else distributed.rank_and_size(shard)
-        share = trainers.agreed_share(share, sampler)
+        share = lightning.agreed_share(share, sampler)
         self.share_was_said = share is not None and not isinstance(shard, str)
         if share is not None:
             self._take_share(*share)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StreamBatchSampler:
-        trainers.refuse_rebuilding(args, kwargs)
-        trainers.retire_the_one_made_anew(cls, args, kwargs)
+        lightning.refuse_rebuilding(args, kwargs)
+        lightning.retire_the_one_made_anew(cls, args, kwargs)
         return super().__new__(cls)
 
     @property
@@ -201,6 +201,7 @@ class StreamBatchSampler(Batches, BatchSampler):
 
         Raises  ValueError: it is of another format or another sampler, by name of what differs.
         """
+        lightning.refuse_to_revive(self._position)
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         self._history = state.loaded(told, first, schedule, self._history, sizes, self)
@@ -262,7 +263,8 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _begin(self) -> Pass:
         with self._begins:
             self._position, some = self._position.begun(self._layout)
-        for message in what_is_left(some, self._layout):
+        left = [] if trainers.is_made_to_be_left() else what_is_left(some, self._layout)
+        for message in left:
             warnings.warn(message, stacklevel=3)
         return some
 

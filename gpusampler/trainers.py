@@ -8,73 +8,25 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from torch.utils.data import DistributedSampler, Sampler, SequentialSampler
-
-from gpusampler import distributed, frames
+from gpusampler import distributed, frames, lightning
 
 ACCELERATE = "accelerate.data_loader"
 IGNITE = "ignite.engine.deterministic"
 MMENGINE = "mmengine.runner.loops"
 NODES = "torchdata.nodes.adapters"
-FABRIC = "lightning.fabric", "lightning_fabric"
-TRAINER = "lightning.pytorch", "pytorch_lightning"
 LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful_dataloader"
 GROUPING = "torch.utils.data.sampler", "torchdata.stateful_dataloader.sampler"
 BATCHER = "torchdata.nodes.batch"
 NODES_BETWEEN = NODES, "torchdata.nodes.base_node"
 SHARING = (
-    *(f"{package}.utilities.distributed" for package in FABRIC),
+    *(f"{package}.utilities.distributed" for package in lightning.FABRIC),
     "ignite.distributed.auto",
     ACCELERATE,
 )
-
-
-def refuse_rebuilding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Lightning's second way to inject a sampler: cls(sampler, batch_size=..., drop_last=...),
-    which tells nothing of the classes."""
-    if (
-        len(args) == 1
-        and isinstance(args[0], Sampler)
-        and set(kwargs)
-        == {
-            "batch_size",
-            "drop_last",
-        }
-    ):
-        raise TypeError(
-            "a class-balanced sampler must not be made anew from a sampler of single indices, as "
-            "Lightning does to distribute it; make it inside train_dataloader(), or for Fabric in "
-            "the function that launch() calls (Lightning then passes rank and world size to it), "
-            "or pass use_distributed_sampler=False and sampler.shard(rank, world_size)"
-        )
-
-
-class MadeAnew:
-    """In the place of a sampler that Lightning made anew: to ask where it is raises."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise RuntimeError(
-            "Lightning made this sampler anew to distribute it, and the loader has the new one; "
-            "use that, trainer.train_dataloader.batch_sampler or, with Fabric, "
-            "loader.batch_sampler"
-        )
-
-
-def retire_the_one_made_anew(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Lightning's first way to inject a sampler: cls(as at first, sampler=...), and what was set
-    since. Whoever kept the one that was first would change what no loader has."""
-    if not any(isinstance(given, Sampler) for given in (*args, *kwargs.values())):
-        return
-    asks = frames.asking()
-    if _is_of(FABRIC, "utilities.data", asks):
-        first = frames.held(asks, "orig_object")
-        if isinstance(first, cls):
-            vars(first)["_position"] = MadeAnew()
 
 
 class Epochs:
@@ -91,46 +43,10 @@ class Epochs:
             dispatcher = getattr(frames.held(caller, "self"), "state", None)
             _refuse_sharing_out_twice(self.owner.world_size, dispatcher)
         asks = caller and caller.f_back  # behind Lightning's helper
-        if _is_of(FABRIC, "wrappers", asks):
+        if lightning.says_how_often_it_was_iterated(asks):
             return
-        if _is_of(TRAINER, "loops.fit_loop", asks) and not self.owner.unbroken:
-            _refuse_batches_ahead(asks, self.owner.begun_epoch, epoch)
+        lightning.refuse_to_resume_elsewhere(self.owner, asks, epoch)
         self.owner.set_epoch(epoch)
-
-
-def _refuse_batches_ahead(asks: FrameType | None, begun: int | None, epoch: int) -> None:
-    """Lightning that resumes lets workers ask for batches, and sets the epoch after that."""
-    resumes = getattr(frames.held(asks, "self"), "is_resuming", False)
-    workers = frames.number(frames.held(asks, "dl"), "num_workers")
-    if resumes and workers and begun not in (None, epoch):
-        raise RuntimeError(
-            f"Lightning resumes epoch {epoch}, and its workers were given batches of epoch {begun} "
-            f"before it said so; in train_dataloader(), call sampler.set_epoch("
-            f"self.trainer.fit_loop.epoch_progress.current.processed), and where the checkpoint "
-            f"was saved in the last step of an epoch resume with num_workers=0"
-        )
-
-
-def _is_of(packages: tuple[str, str], module: str, frame: FrameType | None) -> bool:
-    return frames.module(frame) in {f"{package}.{module}" for package in packages}
-
-
-def agreed_share(share: tuple[int, int] | None, sampler: Any) -> tuple[int, int] | None:
-    """(rank, world_size), as asked for or as the sampler tells that Lightning passes in a hook."""
-    if sampler is None or type(sampler) is SequentialSampler:
-        return share
-    if not isinstance(sampler, DistributedSampler):
-        raise TypeError(
-            f"sampler must be a DistributedSampler, whose rank and world size are taken, not "
-            f"{type(sampler).__name__}; leave it out"
-        )
-    told = sampler.rank, sampler.num_replicas
-    if share not in (None, told):
-        raise ValueError(
-            f"shard says rank {share[0]} of {share[1]}, and the trainer's sampler rank {told[0]} "
-            f"of {told[1]}; leave shard to the trainer, or pass use_distributed_sampler=False"
-        )
-    return told
 
 
 def place_of_nodes(sampler: Any, epoch: int, batch: int) -> tuple[int, int]:
@@ -151,6 +67,20 @@ def place_of_nodes(sampler: Any, epoch: int, batch: int) -> tuple[int, int]:
         return epoch, batch
     wrapper.epoch = wrapper.epoch_updater(counted)
     return wrapper.epoch, 0
+
+
+def is_made_to_be_left() -> bool:
+    """Whether it is torchdata's StatefulDataLoader that asks, to restore an iteration that was
+    over: it does so with workers, and then iterates anew."""
+    frame = frames.asking()
+    while frame is not None and frames.module(frame) in LOADERS:
+        state = (
+            frames.held(frame, "next_iter_state") if frame.f_code.co_name == "__init__" else None
+        )
+        if isinstance(state, Mapping) and state.get("_iterator_finished") is True:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def refuse_to_go_astray(sampler: Any, epoch: int, batch: int) -> None:

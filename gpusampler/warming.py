@@ -6,7 +6,9 @@ Takes names of kinds. Leaves compiled code in the cache, for processes to come.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,18 @@ from gpusampler.factory import KINDS, SamplerFactory
 
 LABELS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 # where nothing is stored, and members of 32 and of 64 bits
-CLASSES = ([[0, 1, 2], [3]], [[0, 1, 3], [2]], [[0, 1, 1 << 31], [2]])
+CLASSES: tuple[Any, ...] = ([[0, 1, 2], [3]], [[0, 1, 3], [2]], [[0, 1, 1 << 31], [2]])
+
+MIXED: dict[str, Any] = {"alpha": 0.0}  # three of one class and one of the other
+IN_PAIRS: dict[str, Any] = {"classes_per_batch": 2, "members_per_class": 2}
+BY_CLASS: dict[str, Any] = {"order": "class"}
+UNIQUE: dict[str, Any] = {"unique": True}
+OPTIONS = {
+    "fixed": (MIXED, MIXED | BY_CLASS, MIXED | UNIQUE, MIXED | UNIQUE | BY_CLASS),
+    "stratified": (MIXED, MIXED | BY_CLASS, MIXED | UNIQUE, MIXED | UNIQUE | BY_CLASS),
+    "random": (MIXED, MIXED | BY_CLASS),
+    "pk": (IN_PAIRS, IN_PAIRS | BY_CLASS),
+}
 
 
 def warmup(kinds: str | Iterable[str] | None = None) -> Path | None:
@@ -36,10 +49,8 @@ def warmup(kinds: str | Iterable[str] | None = None) -> Path | None:
     for dtype in LABELS:
         for wide in (False, True):
             counting_sort.group(np.array([1, 0], dtype), 2, wide)
-    for name in names:
-        for classes in CLASSES:
-            index = ClassIndex.from_class_idxs(classes)
-            options = {"classes_per_batch": 2, "members_per_class": 2} if name == "pk" else {}
-            alpha = None if name == "pk" else 1.0
-            SamplerFactory().get(index, 4, 2, alpha, name, device="cpu", **options).build()
+    for name, classes in product(names, CLASSES):
+        index = ClassIndex.from_class_idxs(classes)
+        for how in OPTIONS[name]:
+            SamplerFactory().get(index, 4, 2, kind=name, device="cpu", **how).build()
     return compiling.kept_in()

@@ -145,7 +145,7 @@ class Timeline:
         return self.changed(epoch, by_alpha(curve.of(epoch)), curve)  # type: ignore[attr-defined]
 
     def saved(self, epoch: int, batch: int) -> Timeline:
-        """What a state of this position holds: of changes by hand, what is in force and to come."""
+        """What a state of this position holds: changed by hand, no mix before the one in force."""
         if not self.by_hand:
             return self
         begun = self.mixes[-1][0]
@@ -261,8 +261,7 @@ class Stream:
     def lost(self) -> range:
         """The batches of the epoch that no rank gets from the iteration that is to begin, where
         they are more than those of every epoch."""
-        _, batch = self.position()
-        lost = (self.n_batches - batch) % self.world_size
+        lost = (self.n_batches - self.position()[1]) % self.world_size
         if lost <= self.n_batches % self.world_size:
             return range(0)
         return range(self.n_batches - lost, self.n_batches)

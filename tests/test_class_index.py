@@ -193,6 +193,8 @@ def test_an_index_named_twice_is_two_members():
         ([[2, 3, 4], [0, 1]], False),
         ([[1, 2], [3]], False),
         ([[0, 1], [1, 2]], False),
+        ([[0, 1, 2, 3], [0, 5, 6]], False),
+        ([range(4), range(0, 7, 3)], False),
         ([[0, 0], [1]], False),
         ([[0, 2], [3]], False),
     ],

@@ -94,6 +94,13 @@ def test_ranges_of_any_step_mixed_with_lists_are_the_sorted_lists(parts):
     assert np.allclose(found, carried)
 
 
+def test_a_sample_of_two_ranges_carries_both_classes():
+    apart = ClassIndex.from_class_idxs([range(5, 9), range(5)])
+    assert apart.carried(np.array([4.0, 5.0])).tolist() == [4.0, 5.0]
+    overlapping = ClassIndex.from_class_idxs([range(4), range(2, 6)])
+    assert overlapping.carried(np.array([4.0, 8.0])).tolist() == [8.0, 10.0]
+
+
 def test_ranges_out_of_order_take_four_bytes_a_member():
     tracemalloc.start()
     index = ClassIndex.from_class_idxs([range(10**7, 2 * 10**7), range(10**7)])
@@ -147,13 +154,16 @@ def one_hot(kind):
         "lists": array.tolist(), "rows": list(array), "tensors": list(torch.tensor(array)),
         "uint8": array.astype("u1"), "transposed": array.T, "two classes": array[:, :2],
         "multi-hot": array | np.roll(array, 1, 1), "a column": array[:, :1], "a row": array[:1],
-        "half": torch.tensor(array).half(), "big-endian": array.astype(">i8"),
+        "half": torch.tensor(array).half(),
+        "uint16": torch.tensor(array).to(torch.uint16),
+        "float8": torch.tensor(array).float().to(torch.float8_e5m2),
+        "big-endian": array.astype(">i8"),
     }[kind]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [
     "array", "floats", "tensor", "lists", "rows", "tensors", "uint8", "transposed", "two classes",
-    "multi-hot", "a column", "a row", "half", "big-endian",
+    "multi-hot", "a column", "a row", "half", "big-endian", "uint16", "float8",
 ])  # fmt: skip
 def test_one_hot_rows_are_refused_and_the_repair_gives_the_classes(kind):
     """They were 7 classes of the indices 0 and 1."""

@@ -98,7 +98,11 @@ WRONG_VALUES = [
     ),
     ("labels", [0, 1.5], "labels must be whole numbers .* at 1 is 1.5; round them"),
     ("labels", torch.tensor([NAN]), "labels must be whole numbers .* at 0 is nan;.* mend"),
-    ("labels", [0, 1 << 40], "largest label must be in .*, not 1099511627776; pass one"),
+    (
+        "labels",
+        [0, 1 << 40],
+        "the largest label is 1099511627776; renumber them with labels = np.unique",
+    ),
     ("labels", [], rf"{FIRST} \(0,\); pass one class number for each sample"),
     ("labels", [[0, 1]], rf"{FIRST} \(1, 2\); pass one class number for each sample"),
     ("labels", torch.tensor(3), rf"{FIRST} \(\); pass one class number for each sample"),

@@ -68,7 +68,7 @@ def test_what_a_kind_takes_is_what_its_sampler_takes():
     for kind, made in factory.KINDS.items():
         names = [
             name for name, parameter in inspect.signature(made).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("schedule", "sampler")
+            if parameter.kind is parameter.KEYWORD_ONLY and name != "schedule"
         ]  # fmt: skip
         assert set(names) <= set(factory.OPTIONS[kind])
         mixing = {"weights", "shares", "rates", "beta", "threshold", "weighting"}

@@ -209,3 +209,16 @@ def test_a_sample_that_a_class_names_twice_carries_it_once():
     index = ClassIndex.from_class_idxs([[0, 0, 1], [2]])
     sampler = SamplerFactory().get(index, 4, 300, 1.0, "fixed", device="cpu")
     assert sampler.effective_class_counts.tolist() == [600, 600]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
+def test_torch_looks_for_ones_in_a_tensor_that_nobody_else_writes(monkeypatch, dtype):
+    indicator, plain = torch.tensor([[1, 0], [1, 1], [0, 0], [0, 1]]).to(dtype), torch.nonzero
+
+    def nonzero(tensor):
+        assert tensor.untyped_storage().data_ptr() != indicator.untyped_storage().data_ptr()
+        return plain(tensor)
+
+    monkeypatch.setattr(torch, "nonzero", nonzero)
+    index = ClassIndex.from_multilabel(indicator)
+    assert index.members.tolist() == [0, 1, 1, 3]

@@ -25,9 +25,19 @@ warnings.simplefilter("ignore")
 small = [case for name, case in golden.cases() if not any(f", {{n}}" in name for n in (15, 1000))]
 for case in small:
     case()
-for dtype in np.sctypeDict.values():
-    if np.dtype(dtype).kind in "iufb":
-        gpusampler.ClassIndex.from_labels(np.array([1, 0, 1, 0] * 300_000, dtype))
+for dtype in [*(f"{{sign}}int{{8 << k}}" for sign in ("", "u") for k in range(4)), "f2", "f8", "?"]:
+    gpusampler.ClassIndex.from_labels(np.array([1, 0, 1, 0] * 300_000, dtype))
+for kind, more in golden.KINDS.items():
+    for order in ("shuffle", "class"):
+        for unique in (False, True)[: 2 if kind in ("fixed", "stratified") else 1]:
+            for size in (1 << 31) + 99, 99:
+                classes = [range(size - 99, size), range(0, 60, 2), [3, 1, 3]]
+                options = more | {{"order": order, "unique": unique}}
+                if kind == "pk":
+                    options |= {{"classes_per_batch": 2, "members_per_class": 7}}
+                gpusampler.SamplerFactory().get(
+                    classes, 14, 90, device="cpu", **options
+                ).build()
 print(len(small), wanted)
 """
 

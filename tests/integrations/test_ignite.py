@@ -37,6 +37,7 @@ def test_epochs_of_another_length_go_on_through_the_stream_where_set_epoch_is_le
     assert ignite.epochs_of(length) == stream(0, 3 * length)
 
 
+@pytest.mark.filterwarnings("ignore:this iteration yields no batch")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("done", [6, 8])
 def test_a_checkpoint_resumes_after_the_batches_done(way, done, tmp_path):

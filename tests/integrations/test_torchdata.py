@@ -1,6 +1,7 @@
 """torchdata's StatefulDataLoader: its own state holds the place, however far workers are ahead."""
 
 import io
+import warnings
 
 import pytest
 import torch
@@ -39,7 +40,11 @@ def test_state_taken_within_an_epoch_resumes_there(options, done):
 
     resumed = loader(options)
     resumed.load_state_dict(state)
-    assert lists(resumed) == stream(6 + done, 12)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert lists(resumed) == stream(6 + done, 12)
+    told = [str(warning.message)[:29] for warning in caught]
+    assert ("this iteration yields no batch"[:29] in told) == (done == N_BATCHES)
     assert lists(resumed) == stream(12, 18)
     assert lists(broken) == stream(12, 18)  # which goes on as well
 
