@@ -17,9 +17,8 @@ from numba import uint32, uint64
 
 from gpusampler import parallel
 from gpusampler.cpu_bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
-from gpusampler.cpu_members import ask, few_apart, finish, make_back
+from gpusampler.cpu_members import ask, draw_asked, few_apart, finish, make_back
 from gpusampler.cpu_permute import permute
-from gpusampler.cpu_unique import draw_asked_or_unique
 from gpusampler.plan import CLASS, COUNT, FIRST, RANK, SIZE, START
 from gpusampler.random_bits import PICK, RANK_BELOW, SLOT
 
@@ -81,10 +80,10 @@ def _fixed_slab(out, rows, class_rows, blocks, members, identity, a, b, seed, g0
     source, steps = np.empty(size, np.uint32), np.empty(size, np.uint32)
     asked, none = np.empty((len(rows), 6), np.uint64), np.empty(0, np.uint64)
     _ask_all(asked, source, steps, rows, n_rows, g0, stride, blocks is not None)
-    draw_asked_or_unique(
+    draw_asked(
         drawn, back, asked, len(rows), none, stride, class_rows, blocks, members, identity, seed
     )
-    finish(drawn, back, class_rows, members, identity, seed)
+    finish(drawn, back, class_rows, blocks, members, identity, seed)
     for t in range(n_rows):
         _scatter_row(out[t], drawn, source, steps, g0 + t * stride, a, b, seed, scratch)
 
@@ -178,17 +177,17 @@ def draw_fixed(
     members  [M] int32 | int64, None where the dataset is sorted by class
     given    a Given of a FixedPlan
     """
-    rows, grid, blocks = given.plan.rows, given.slot_grid, given.plan.blocks
-    table = None if blocks is None else blocks.table
+    p, grid = given.plan, given.slot_grid
+    blocks = None if p.blocks is None else p.blocks.table
     n, batch_size = out.shape
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     slabs = threads * -(-out.size // (threads * SLAB))
     rows_each = min(max(1, SLAB // batch_size), -(-n // slabs))
-    held, class_rows = NO_MEMBERS if members is None else members, given.plan.class_rows
+    held = NO_MEMBERS if members is None else members
 
     def task(first: int, end: int) -> None:
         _fixed_slab(
-            out[first:end], rows, class_rows, table, held, members is None, *grid,
+            out[first:end], p.rows, p.class_rows, blocks, held, members is None, *grid,
             np.uint64(seed), g0 + first * stride, stride,
         )  # fmt: skip
 

@@ -16,14 +16,15 @@ from gpusampler.cpu_permute import ROUNDS, half_round, permute_one
 from gpusampler.random_bits import MEMBER, RANK_BELOW, WEYL_0, WEYL_1
 
 FEW = 3  # up to here lanes one after another are faster
+ROOM, ROW = 5, 12  # of a lane's words: the first of 7 to work in, and where its class's row is kept
 
 
 @compiled
 def make_lanes(lanes):
-    """words: ordinals, n, labels and keys, and room for permute_each(); halves: sides and room;
-    wide: cycles or where in drawn, and the class's first place."""
+    """words: ordinals, n, labels and keys, room for permute_each(), and rows; halves: sides and
+    room; wide: cycles or where in drawn, and the class's first place."""
     return (
-        np.empty((12, lanes), np.uint32),
+        np.empty((ROW + 1, lanes), np.uint32),
         np.empty((6, lanes), np.uint16),
         np.empty((2, lanes), np.uint64),
     )

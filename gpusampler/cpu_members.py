@@ -3,7 +3,8 @@
 Takes a list of what is asked of classes, each an entry: draws whose ordinals are a run, or those of
 batches that lie apart, or listed. Fills drawn. Draws of one class and key are a span (cpu_spans);
 where a class has few draws with one key, each is a lane of its own (cpu_lanes) and waits for those
-of other classes. Knows nothing of slots or trees, nor of which batch a draw is for.
+of other classes. Where classes have blocks, all are lanes (cpu_unique). Knows nothing of slots or
+trees, nor of which batch a draw is for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numba import float32, int32, int64, uint32, uint64
 
 from gpusampler.class_rows import GRID_A, GRID_B, SIZE
 from gpusampler.cpu_bits import CHUNK, compiled, gather, inlined
-from gpusampler.cpu_lanes import make_lanes, member_keys, permute_each
+from gpusampler.cpu_lanes import ROOM, ROW, make_lanes, member_keys, permute_each
 from gpusampler.cpu_permute import whole_vectors
 from gpusampler.cpu_spans import (
     BACK,
@@ -25,13 +26,14 @@ from gpusampler.cpu_spans import (
     make_spans,
     walk_on,
 )
+from gpusampler.cpu_unique import permute_in_blocks
 
 MOST_LANES = 1024  # of different classes, in one vector loop
 FEW_DRAWS = 12  # with one key: below, lanes of different classes fill the vectors
 
-# What an entry asks: of the class in a ROW, of this LABEL, TODO draws from an ORDINAL on, or from
-# that place of a list on; COUNT of them a batch; AS_LANES: with one key they are few.
-ROW, LABEL, ORDINAL, TODO, COUNT, AS_LANES = range(6)
+# What an entry asks: of the class in a CLASS_ROW, of this LABEL, TODO draws from an ORDINAL on, or
+# from that place of a list on; COUNT of them a batch; AS_LANES: with one key they are few.
+CLASS_ROW, LABEL, ORDINAL, TODO, COUNT, AS_LANES = range(6)
 ENTRIES = 1024  # asked at once: numba counts references to all arrays at every call
 LISTED = 0  # the stride of ordinals that are listed
 
@@ -46,22 +48,29 @@ def make_back(draws):
 
 @inlined
 def ask(asked, k, row, label, ordinal, todo, count, few):
-    asked[k, ROW], asked[k, LABEL], asked[k, ORDINAL] = row, label, ordinal
+    asked[k, CLASS_ROW], asked[k, LABEL], asked[k, ORDINAL] = row, label, ordinal
     asked[k, TODO], asked[k, COUNT], asked[k, AS_LANES] = todo, count, few
 
 
 @compiled
-def draw_asked(drawn, back, asked, entries, ordinals, stride, rows, members, identity, seed):
+def draw_asked(
+    drawn, back, asked, entries, ordinals, stride, rows, blocks, members, identity, seed
+):  # fmt: skip
     """Draw what this many entries ask for. stride: between the batches of an entry's draws; a run
-    is of stride 1; LISTED: they are in `ordinals`, ascending.
+    is of stride 1; LISTED: they are in `ordinals`, ascending. blocks: None, or the table of those
+    of each row, and then all entries ask for lanes.
 
     Draws of spans fill drawn from its front, lanes from its back: in the order of entries.
     """
     state, spans, room, lanes = back
-    _ask_spans(
-        drawn, state, spans, room, asked, entries, ordinals, stride, rows, members, identity, seed
+    if blocks is None:
+        _ask_spans(
+            drawn, state, spans, room, asked, entries, ordinals, stride, rows, members, identity,
+            seed,
+        )  # fmt: skip
+    _ask_lanes(
+        drawn, state, lanes, asked, entries, ordinals, stride, rows, blocks, members, identity, seed
     )
-    _ask_lanes(drawn, state, lanes, asked, entries, ordinals, stride, rows, members, identity, seed)
 
 
 @compiled
@@ -73,7 +82,7 @@ def _ask_spans(
     for k in range(entries):
         if asked[k, AS_LANES]:
             continue
-        c, label, ordinal = int64(asked[k, ROW]), asked[k, LABEL], asked[k, ORDINAL]
+        c, label, ordinal = int64(asked[k, CLASS_ROW]), asked[k, LABEL], asked[k, ORDINAL]
         todo, count, n = asked[k, TODO], asked[k, COUNT], uint64(uint32(rows[c, SIZE]))
         done = uint64(0)
         while done < todo:
@@ -119,7 +128,7 @@ def _list_span(points, begin, n, ordinals, at, end):
 
 @compiled
 def _ask_lanes(
-    drawn, state, lanes, asked, entries, ordinals, stride, rows, members, identity, seed
+    drawn, state, lanes, asked, entries, ordinals, stride, rows, blocks, members, identity, seed
 ):  # fmt: skip
     """In one loop, with a division a class and not a lane: many classes have one lane each."""
     words, halves, wide = lanes
@@ -127,7 +136,7 @@ def _ask_lanes(
     for k in range(entries):
         if not asked[k, AS_LANES]:
             continue
-        c, label, ordinal = int64(asked[k, ROW]), asked[k, LABEL], asked[k, ORDINAL]
+        c, label, ordinal = int64(asked[k, CLASS_ROW]), asked[k, LABEL], asked[k, ORDINAL]
         todo, count, n = asked[k, TODO], asked[k, COUNT], uint64(uint32(rows[c, SIZE]))
         first, a, b = first_place(rows, c), rows[c, GRID_A], rows[c, GRID_B]
         j, on, cycles_on = uint64(0), uint64(1), uint64(0)
@@ -141,11 +150,13 @@ def _ask_lanes(
         for done in range(todo):
             if waiting == MOST_LANES:
                 state[LANES] = waiting
-                _draw_lanes(drawn, state, lanes, members, identity, seed)
+                _draw_lanes(drawn, state, lanes, blocks, members, identity, seed)
                 waiting = 0
             words[0, waiting], words[1, waiting], words[2, waiting] = i, n, label
             halves[0, waiting], halves[1, waiting] = a, b
             wide[0, waiting], wide[1, waiting] = cycle, first
+            if blocks is not None:
+                words[ROW, waiting] = c
             waiting += 1
             j += uint64(1)
             if stride == LISTED:
@@ -165,14 +176,15 @@ def _ask_lanes(
 
 
 @compiled
-def finish(drawn, back, rows, members, identity, seed):
+def finish(drawn, back, rows, blocks, members, identity, seed):
     """Draw what waits still."""
     state, spans, room, lanes = back
-    if state[SPANS]:
-        draw_spans(drawn, state, spans, room, rows, members, identity, seed)
-    words, sides, wide = room[1]
-    walk_on(drawn, state, words, sides, wide, members, identity)
-    _draw_lanes(drawn, state, lanes, members, identity, seed)
+    if blocks is None:
+        if state[SPANS]:
+            draw_spans(drawn, state, spans, room, rows, members, identity, seed)
+        words, sides, wide = room[1]
+        walk_on(drawn, state, words, sides, wide, members, identity)
+    _draw_lanes(drawn, state, lanes, blocks, members, identity, seed)
 
 
 @inlined
@@ -183,14 +195,17 @@ def few_apart(n, todo, count, stride):
 
 
 @compiled
-def _draw_lanes(drawn, state, lanes, members, identity, seed):
+def _draw_lanes(drawn, state, lanes, blocks, members, identity, seed):
     """Draw the lanes that wait, to drawn's back: the first is the last in drawn."""
     words, halves, wide = lanes
     m = state[LANES]
-    i, n, labels = words[0, :m], words[1, :m], words[2, :m]
-    key0, key1, places, cycles = words[3, :m], words[4, :m], wide[1, :m], wide[0, :m]
-    member_keys(cycles, labels, key0, key1, seed)
-    permute_each(i, n, halves[0, :m], halves[1, :m], key0, key1, words[5:], halves[2:])
+    i, n, places, cycles = words[0, :m], words[1, :m], wide[1, :m], wide[0, :m]
+    if blocks is None:
+        key0, key1 = words[3, :m], words[4, :m]
+        member_keys(cycles, words[2, :m], key0, key1, seed)
+        permute_each(i, n, halves[0, :m], halves[1, :m], key0, key1, words[ROOM:], halves[2:])
+    else:
+        permute_in_blocks(m, lanes, blocks, seed)
     for e in range(m):
         cycles[m - 1 - e] = places[e] + uint64(i[e])
     state[BACK] -= m

@@ -18,11 +18,10 @@ from gpusampler import parallel
 from gpusampler.class_rows import BASE, SIZE
 from gpusampler.cpu import LEAST_PER_THREAD, SLAB
 from gpusampler.cpu_bits import CHUNK, compiled, inlined, key
-from gpusampler.cpu_members import ENTRIES, FEW_DRAWS, LISTED, ask, finish, make_back
+from gpusampler.cpu_members import ENTRIES, FEW_DRAWS, LISTED, ask, draw_asked, finish, make_back
 from gpusampler.cpu_permute import permute
 from gpusampler.cpu_stratified_tree import begin, next_leaf
 from gpusampler.cpu_stratified_tree import make_room as make_tree_room
-from gpusampler.cpu_unique import draw_asked_or_unique
 from gpusampler.random_bits import CLASS_ORDER, RANK_BELOW, SLOT, tree_key
 
 
@@ -175,14 +174,12 @@ def _draw_classes(
             front += todo
         entries += 1
         if entries == ENTRIES:
-            draw_asked_or_unique(
+            draw_asked(
                 drawn, back, asked, entries, ordinals, kept, rows, blocks, members, identity, seed
             )
             entries = 0
-    draw_asked_or_unique(
-        drawn, back, asked, entries, ordinals, kept, rows, blocks, members, identity, seed
-    )
-    finish(drawn, back, rows, members, identity, seed)
+    draw_asked(drawn, back, asked, entries, ordinals, kept, rows, blocks, members, identity, seed)
+    finish(drawn, back, rows, blocks, members, identity, seed)
 
 
 @compiled

@@ -7,6 +7,7 @@ import pytest
 from cases import Case, first_batch, slow_fixed, twin_fixed
 
 from gpusampler import cpu_members, cpu_permute
+from gpusampler.blocks import block_table
 from gpusampler.cpu_bits import CHUNK, WHOLE
 from gpusampler.cpu_permute import FLOAT32_BELOW
 from gpusampler.plan import CLASS, COUNT, START
@@ -38,7 +39,7 @@ def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[i
     for c, row in enumerate(rows):
         count, ordinal = int(row[COUNT]), (int(row[START]) + g0 * int(row[COUNT])) % (1 << 64)
         asked[c] = np.array([c, int(row[CLASS]), ordinal, count * n, count, few], np.uint64)
-    rest = case.fixed.class_rows, members, case.members is None, np.uint64(case.seed)
+    rest = case.fixed.class_rows, None, members, case.members is None, np.uint64(case.seed)
     cpu_members.draw_asked(drawn, back, asked, len(rows), none, stride, *rest)
     cpu_members.finish(drawn, back, *rest)
     return drawn[::-1].tolist() if few else drawn.tolist()
@@ -55,26 +56,32 @@ def test_spans_and_lanes_are_the_same_draws(stride):
         assert -1 not in spans
 
 
-def test_listed_draws_are_those_of_runs():
-    """Ordinals in a list, with gaps, as spans and as lanes, against every draw of a run."""
+@pytest.mark.parametrize("unique", [False, True])
+def test_listed_draws_are_those_of_runs(unique):
+    """Ordinals in a list, with gaps, as spans and as lanes, against every draw of a run. Where a
+    class has blocks, all are lanes."""
     for number in range(25):
         rnd = random.Random(number)
         case = Case([rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
         first, total = rnd.randrange(1 << 40), 6000
         wanted = sorted(rnd.sample(range(total), rnd.choice([1, 40, 5000])))
+        sizes, draws, more = (np.array([x]) for x in (case.sizes[0], 3, True))
+        rest = (
+            case.fixed.class_rows, block_table(sizes, draws, more) if unique else None,
+            case.members, False, np.uint64(case.seed),
+        )  # fmt: skip
         found = []
         for stride, ordinals in ((1, [first]), (cpu_members.LISTED, [first + w for w in wanted])):
-            for few in (False, True):
+            for few in (unique, True):
                 todo = total if stride else len(wanted)
                 drawn, back = np.full(todo, -1, np.int32), cpu_members.make_back(todo)
                 asked = np.array([[0, 0, first if stride else 0, todo, 1, few]], np.uint64)
-                rest = case.fixed.class_rows, case.members, False, np.uint64(case.seed)
                 listed = np.array(ordinals, np.uint64)
                 cpu_members.draw_asked(drawn, back, asked, 1, listed, stride, *rest)
                 cpu_members.finish(drawn, back, *rest)
                 found.append(drawn[::-1] if few else drawn)
         assert (found[0] == found[1]).all() and (found[2] == found[3]).all()
-        assert (found[0][wanted] == found[2]).all()
+        assert (found[0][wanted] == found[2]).all() and -1 not in found[0]
 
 
 @pytest.mark.parametrize("stride", STRIDES)

@@ -221,7 +221,9 @@ def test_the_refusal_names_what_does_not_fit():
         ({"stride": 1 << 28}, "n \\* B \\* stride"),
         ({"tables": [call.tables[0], call.tables[1].flip(0)]}, "rank_row must follow"),
         ({"tables": call.tables[:1]}, "has the tables rows, rank_row"),
-        ({"numbers": [0, 1 << 24]}, "segment's number"),
+        ({"numbers": [0, 1 << 24, 0]}, "segment's number"),
+        ({"numbers": [0, 0, 2]}, "by_class must be 0 or 1"),
+        ({"numbers": [0, 0]}, "has the numbers first, segment, by_class"),
     ]:
         other = Call("fixed")
         vars(other).update(changed)
