@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gpusampler import checks, fingerprint, graph_ops
 from gpusampler.class_index import ClassIndex
+from gpusampler.describe import table
 from gpusampler.history import History, Mark, Schedule
 from gpusampler.segments import Segment
 from gpusampler.weights import Weights
@@ -27,29 +28,33 @@ MAX_BYTES = 1 << 30
 ORDERS = ("shuffle", "class")
 
 
-class Fixed:
-    """An attribute that is set once, where the sampler is made: what else hangs on it is made
-    then, too."""
-
-    def __init__(self, repair: str):
-        self._repair = repair
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, owner: Any, kind: type | None = None) -> Any:
-        if owner is None:
-            return self
-        try:
-            return vars(owner)[self._name]
-        except KeyError:
-            raise AttributeError(f"{type(owner).__name__} has no {self._name} yet") from None
-
-    def __set__(self, owner: Any, value: Any) -> None:
-        raise AttributeError(
-            f"{self._name} of a sampler cannot be set (to {value!r:.40}), since its batches and "
-            f"states hang on it; {self._repair}"
-        )
+ANOTHER = "make another sampler with it"
+READ_ONLY = {  # what is decided where a sampler is made, and what to do instead of setting it
+    "kind": ANOTHER,
+    "batch_size": ANOTHER,
+    "n_batches": ANOTHER,
+    "seed": ANOTHER,
+    "device": ANOTHER,
+    "index": ANOTHER,
+    "order": ANOTHER,
+    "unique": ANOTHER,
+    "unbroken": ANOTHER,
+    "class_draw": ANOTHER,
+    "classes_per_batch": ANOTHER,
+    "members_per_class": ANOTHER,
+    "weighting": ANOTHER,
+    "drop_empty": ANOTHER,
+    "drop_last": "leave it, as all batches are whole",
+    "shuffle": "leave it, as members and batches are shuffled anew in each epoch",
+    "rank": "call shard(rank, world_size)",
+    "world_size": "call shard(rank, world_size)",
+    "epoch": "call set_epoch(epoch)",
+    "alpha": "call set_alpha(alpha), which holds from the next epoch on",
+    "schedule": "call set_alpha(function), which holds from the next epoch on",
+    "weights": "call set_weights(weights), which holds from the next epoch on",
+    "shares": "call set_shares(shares), which holds from the next epoch on",
+    "rates": "call set_rates(rates), which holds from the next epoch on",
+}
 
 
 class Batches:
@@ -60,14 +65,13 @@ class Batches:
 
     kind: str  # "fixed", "random", ...
     past = "draws"  # what a class mix needs of the epochs before it, see history.Maker
-
-    batch_size = Fixed("make another sampler with it")
-    n_batches = Fixed("make another sampler with it")
-    seed = Fixed("make another sampler with it")
-    device = Fixed("make another sampler with it")
-    index = Fixed("make another sampler of it")
-    order = Fixed("make another sampler with it")
-    unique = Fixed("make another sampler with it")
+    batch_size: int
+    n_batches: int
+    seed: int
+    device: torch.device
+    index: ClassIndex
+    order: str
+    unique: bool
 
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any, *, device: Any, seed: Any,
@@ -86,6 +90,14 @@ class Batches:
         self._check_unique()
         vars(self).update(index=ClassIndex.from_class_idxs(class_idxs, device=where))
         self._name_for_graphs(self.n_batches)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in READ_ONLY:
+            raise AttributeError(
+                f"{name} of a sampler cannot be set (to {value!r:.40}), since its batches and "
+                f"states hang on it; {READ_ONLY[name]}"
+            )
+        super().__setattr__(name, value)
 
     def _name_for_graphs(self, length: int) -> None:
         """Take a number for graph_ops, as a copy must, with what a graph has to know of this."""
@@ -112,14 +124,15 @@ class Batches:
         """What tells the mix that the sampler was made with from another."""
 
     def segment_of(self, mark: Mark) -> Segment:
-        if mark.segment is None:
-            mark.segment = self._segment(mark)
-        return mark.segment
+        found = mark.segment  # which another thread may let go of
+        if found is None:
+            found = mark.segment = self._segment(mark)
+        return found
 
     def mix_of(self, alpha: Any, epoch: int) -> Weights:
         raise NotImplementedError  # a kind of a class mix has it
 
-    def warn_of(self, mix: Weights) -> None:
+    def warn_of(self, mix: Weights, scheduled: bool) -> None:
         """Say what a batch by this mix lacks of it."""
 
     def _class_draws(self) -> str:
@@ -131,6 +144,19 @@ class Batches:
         epoch = checks.integer("epoch", epoch, 0, self._last_epoch())
         mark, _ = self._history.at(epoch, self)
         return torch.from_numpy(self.segment_of(mark).mean_counts()) * self.n_batches
+
+    def _described(self, epoch: int) -> str:
+        mark, _ = self._history.at(checks.integer("epoch", epoch, 0, self._last_epoch()), self)
+        counts = self.segment_of(mark).mean_counts() * self.n_batches
+        return table(
+            f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
+            f"seed {self.seed}, {self.index}, epoch {epoch}",
+            self.index.host_sizes,
+            None if mark.mix is None else mark.mix.shares(),
+            counts,
+            self.index.carried(counts),
+            self.n_batches,
+        )
 
     def batch(self, g: int) -> Tensor:
         """Global batch number g, [B] int64 on the device: batch g mod n_batches of epoch

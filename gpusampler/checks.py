@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gpusampler import exact
 
+MOST_BITS = 1024
 MAX_BATCH_SIZE = (1 << 24) - 1
 MAX_CLASS_SIZE = (1 << 31) - 1
 MAX_BATCHES = (1 << 31) - 1
@@ -97,6 +98,11 @@ def _is_number(value: Any) -> bool:
 
 def _float_or_exact(value: Any) -> float | Fraction:
     found = exact.number(value)
+    if isinstance(found, Fraction) and found.denominator.bit_length() > MOST_BITS:
+        raise ValueError(
+            f"a number of a class mix must have a denominator of at most {MOST_BITS} bits, not "
+            f"{found.denominator.bit_length()}; round it, as with limit_denominator()"
+        )
     if found is None:  # below what a float64 can tell from 0
         return 0.0
     return float(found) if Fraction(repr(float(found))) == found else found

@@ -79,7 +79,8 @@ class SamplerFactory:
         drop_empty    True: classes without members are left out; False: they are refused.
         device        where batches are built; None: CUDA if there is one, else the CPU.
         seed          any integer, modulo 2^64; the same seed gives the same batches. None:
-                      torch.initial_seed(), as torch.manual_seed() sets it; nothing is drawn.
+                      torch.initial_seed(), as torch.manual_seed() sets it (alike on all ranks, else
+                      they differ); nothing is drawn. To resume such a run pass state["seed"].
         shard         "auto", (rank, world_size), a ProcessGroup or DeviceMesh of one dimension:
                       only this rank's batches, see StreamBatchSampler.shard.
         window_bytes  the most that on_device() holds of an epoch at once, default 256 MiB.

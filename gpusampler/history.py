@@ -26,7 +26,7 @@ MOST_CHANGES = 10_000  # of a schedule, followed in one call
 MOST_ASKED = 1 << 20  # epochs that a schedule is asked for in one call
 
 
-@dataclass
+@dataclass(eq=False)
 class Mark:
     """A class mix, from the begin of an epoch on.
 
@@ -68,7 +68,7 @@ class Maker(Protocol):
 
     def mix_of(self, alpha: Any, epoch: int) -> Weights: ...
 
-    def warn_of(self, mix: Weights) -> None: ...
+    def warn_of(self, mix: Weights, scheduled: bool) -> None: ...
 
     def segment_of(self, mark: Mark) -> Segment: ...
 
@@ -139,7 +139,7 @@ class History:
             same = mix == before.mix
             marks = (before,) if same else (before, next_mark(before, epoch, mix, make))
         if marks != self.marks[:1]:
-            make.warn_of(mix)
+            make.warn_of(mix, False)
         changed = self.changed or marks != self.marks[:1] or schedule is not self.schedule
         marks = (*marks[:-1], replace(marks[-1], told=told)) if schedule else marks
         return History(marks, schedule, changed, ((marks[-1], epoch),) if schedule else ())
@@ -169,7 +169,7 @@ class History:
                     mix = make.mix_of(told, through + 1)
                     if mix != mark.mix:
                         mark = next_mark(mark, through + 1, mix, make)
-                        make.warn_of(mix)
+                        make.warn_of(mix, True)
                     mark.told = told
                 through += 1
                 found[mark.epoch] = (mark, through)
@@ -224,7 +224,8 @@ def _too_far(epoch: int, through: int, what: str) -> ValueError:
     return ValueError(
         f"a schedule is followed epoch by epoch, at most {what} in one call, and epoch {epoch} is "
         f"too far from epoch {through}, the last one known; ask for batches of epochs between "
-        f"them first, load a state of a later epoch, or give alpha as a number"
+        f"them first, load a state of a later epoch, give alpha as a number, or take "
+        f"kind='random' with class_draw='counter', which needs no past"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from gpusampler import checks
 from gpusampler import weights as rules
@@ -84,3 +85,35 @@ def _only(given: dict[str, Any], weighting: Any) -> tuple[str, Any]:
 def _weightings(number: str) -> list[str]:
     """Those that go with this number."""
     return [name for name in rules.WEIGHTINGS if NEEDED.get(name, "alpha") == number]
+
+
+def counts(values: Any) -> np.ndarray:
+    """class_samples_per_batch as [C] int64, whose sum is a batch size."""
+    name = "class_samples_per_batch"
+    found = checks.whole_numbers(name, values, "pass one count a class")
+    if found.dtype == torch.bool:
+        raise TypeError(f"{name} must be a list of integers, not bool; pass one count a class")
+    given = found.cpu().numpy().astype(np.int64)
+    if (given < 0).any():
+        c = int(np.argmax(given < 0))
+        raise ValueError(
+            f"a count per batch must be >= 0, but class {c} has {given[c]}; raise it to 0"
+        )
+    checks.batch_size(sum(given.tolist()))  # in Python ints, which do not wrap
+    return given
+
+
+def of_counts(counts: np.ndarray, sizes: np.ndarray) -> Weights:
+    """The mix that gives these counts."""
+    if len(counts) != len(sizes):
+        raise ValueError(
+            f"class_samples_per_batch must have one count for each of the {len(sizes)} "
+            f"classes, not {len(counts)}; pass {len(sizes)} of them"
+        )
+    stranded = np.flatnonzero((counts > 0) & (sizes == 0))
+    if len(stranded):
+        c = stranded[0]
+        raise ValueError(
+            f"class {c} has a count of {counts[c]} per batch and no members; set it to 0"
+        )
+    return rules.given(counts, sizes)

@@ -30,6 +30,10 @@ def run(task: Callable[[int, int], object], n_rows: int, rows_each: int, threads
     runs any more when it has.
     """
     parts = -(-n_rows // rows_each)
+    if min(threads, parts) <= 1:
+        for first in range(0, n_rows, rows_each):
+            task(first, min(n_rows, first + rows_each))
+        return
     numbers = count()
     errors: list[BaseException] = []
     stop: list[bool] = []

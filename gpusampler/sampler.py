@@ -5,9 +5,9 @@ Takes counts or weights per class, a class index and a seed. Gives a StreamBatch
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-import numpy as np
 import torch
 
 from gpusampler import checks, mixes, packing, plan, weights
@@ -27,7 +27,11 @@ class MixedBatchSampler(StreamBatchSampler):
     ):  # fmt: skip
         super().__init__(class_idxs, batch_size, n_batches, **options)
         self._weighting = checks.choice("weighting", weighting, weights.WEIGHTINGS)
-        self._drop_empty = bool(drop_empty)
+        self._drop_empty = checks.flag("drop_empty", drop_empty)
+        self._warned = self._passes_told = False
+
+    def _rules(self) -> dict[str, Any]:
+        return {"weighting": self._weighting, "drop_empty": self._drop_empty}
 
     def _begin_with(self, mix: Weights | None, schedule: Any = None) -> None:
         if schedule is not None and not callable(schedule):
@@ -36,6 +40,8 @@ class MixedBatchSampler(StreamBatchSampler):
                 f"{schedule!r} ({type(schedule).__name__}); pass a function"
             )
         super()._begin_with(mix, schedule)
+        if schedule is not None:
+            self._warn_of_passes()
 
     def _identity(self, mark: Mark) -> bytes:
         return packing.mix_bytes(mark.mix)
@@ -54,7 +60,8 @@ class MixedBatchSampler(StreamBatchSampler):
         alpha   in [0, 1], or a function of the epoch that gives it. With the weighting that the
                 sampler was made with.
         An epoch that was begun keeps its mix. Members go on in their order: a class that is drawn
-        more or less often from then on still goes through all its members before any repeats.
+        more or less often from then on still goes through all its members before any repeats
+        (with unique=True its pass begins anew). next(iter(sampler)) begins an epoch, too.
         All ranks must call it alike, in the same epoch; state_dict() holds it. What is kept is the
         mix in force and the one to come: earlier epochs can then not be asked for any more.
         """
@@ -90,12 +97,38 @@ class MixedBatchSampler(StreamBatchSampler):
         """
         self._change(self._given(rates=rates))
 
+    def _first_mix(self, class_weights: Any, rule: Any, **named: Any) -> Weights:
+        """The mix that it is made with: class_weights by their rule, or shares or rates."""
+        if class_weights is None:
+            return self._given(**named)
+        if any(value is not None for value in named.values()):
+            raise ValueError(
+                f"the class mix comes from class_weights or from {' or '.join(named)}, and several "
+                f"were given; pass None for class_weights"
+            )
+        if isinstance(class_weights, Weights):
+            return class_weights
+        return rule(class_weights, self.index.host_sizes, self._drop_empty, "class_weights")
+
     def _given(self, **numbers: Any) -> Weights:
         return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **numbers)
 
+    def _warn_of_passes(self) -> None:
+        if self.unique and not self._passes_told:
+            self._passes_told = True
+            warnings.warn(
+                "with unique=True every change of the class mix begins each class's pass over its "
+                "members anew, in a new order: a mix that changes more often than a class is gone "
+                "through leaves some of its members undrawn for long; change it seldom, or leave "
+                "out unique",
+                stacklevel=4,
+            )
+
     def _change(self, mix: Weights, schedule: Any = None, told: Any = None) -> None:
-        epoch = self._position.boundary(self._layout)
-        self._history = self._history.changed_at(epoch, mix, self, schedule, told)
+        self._warn_of_passes()
+        with self._changes:
+            epoch = self._position.boundary(self._layout)
+            self._history = self._history.changed_at(epoch, mix, self, schedule, told)
 
 
 class WeightedFixedBatchSampler(MixedBatchSampler):
@@ -150,7 +183,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
     ):
         mix, counts = class_samples_per_batch, None
         if not isinstance(mix, Weights):
-            counts = _counts(mix)
+            counts = mixes.counts(mix)
             if batch_size not in (None, int(counts.sum())):
                 raise ValueError(
                     f"batch_size must be the sum of class_samples_per_batch, {counts.sum()}, not "
@@ -164,7 +197,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
         if counts is not None:
-            mix = _counted(counts, self.index.host_sizes)
+            mix = mixes.of_counts(counts, self.index.host_sizes)
         self._begin_with(mix, schedule)
 
     def _identity(self, mark: Mark) -> bytes:
@@ -178,8 +211,10 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
             self.order == "class", self.unique,
         )  # fmt: skip
 
-    def warn_of(self, mix: Weights) -> None:
-        plan.warn_uneven(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=5)
+    def warn_of(self, mix: Weights, scheduled: bool) -> None:
+        if not (scheduled and self._warned):  # a schedule's mixes are many, and much alike
+            self._warned = self._warned or scheduled
+            plan.warn_uneven(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=6)
 
 
 class WeightedRandomBatchSampler(MixedBatchSampler):
@@ -187,6 +222,7 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
 
     class_weights  [C] numbers >= 0: the rate of one sample of the class, as in the original, so
                    that a class of n_c members is drawn in proportion to class_weights[c] * n_c.
+                   None where shares= or rates= says the mix, as of SamplerFactory.get().
     class_idxs     one sequence of dataset indices a class, or a ClassIndex.
     batch_size, n_batches
     class_draw     "multinomial": classes come from torch.multinomial, in blocks of about 2^20;
@@ -198,6 +234,7 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
     """
 
     kind = "random"
+    class_draw: str
 
     def __init__(
         self,
@@ -206,6 +243,8 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         batch_size: int,
         n_batches: int,
         *,
+        shares: Any = None,
+        rates: Any = None,
         class_draw: str = "multinomial",
         device: Any = None,
         seed: int = 0,
@@ -225,12 +264,10 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
-        self.class_draw = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
-        if not isinstance(class_weights, Weights):
-            class_weights = weights.rates(
-                class_weights, self.index.host_sizes, drop_empty, "class_weights"
-            )
-        self._begin_with(class_weights, schedule)
+        draws = checks.choice("class_draw", class_draw, ("multinomial", "counter"))
+        vars(self).update(class_draw=draws)
+        mix = self._first_mix(class_weights, weights.rates, shares=shares, rates=rates)
+        self._begin_with(mix, schedule)
 
     def _check_unique(self) -> None:
         if self.unique:
@@ -258,33 +295,3 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         cuda = self.device.type == "cuda"
         model = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         return f"multinomial, {model}, torch {torch.__version__.partition('+')[0]}"
-
-
-def _counts(values: Any) -> np.ndarray:
-    """class_samples_per_batch as [C] int64, whose sum is a batch size."""
-    name = "class_samples_per_batch"
-    found = checks.whole_numbers(name, values, "pass one count a class")
-    if found.dtype == torch.bool:
-        raise TypeError(f"{name} must be a list of integers, not bool; pass one count a class")
-    counts = found.cpu().numpy().astype(np.int64)
-    if (counts < 0).any():
-        c = int(np.argmax(counts < 0))
-        raise ValueError(f"a count per batch must be >= 0, but class {c} has {counts[c]}; mend it")
-    checks.batch_size(sum(counts.tolist()))  # in Python ints, which do not wrap
-    return counts
-
-
-def _counted(counts: np.ndarray, sizes: np.ndarray) -> Weights:
-    """The mix that gives these counts."""
-    if len(counts) != len(sizes):
-        raise ValueError(
-            f"class_samples_per_batch must have one count for each of the {len(sizes)} "
-            f"classes, not {len(counts)}; pass {len(sizes)} of them"
-        )
-    stranded = np.flatnonzero((counts > 0) & (sizes == 0))
-    if len(stranded):
-        c = stranded[0]
-        raise ValueError(
-            f"class {c} has a count of {counts[c]} per batch and no members; set it to 0"
-        )
-    return weights.given(counts, sizes)

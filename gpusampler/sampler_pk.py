@@ -11,7 +11,6 @@ import numpy as np
 from torch import Tensor
 
 from gpusampler import checks, given, ops, plan_pk, random_bits
-from gpusampler.batches import Fixed
 from gpusampler.class_index import ClassIndex
 from gpusampler.history import Mark
 from gpusampler.segments import Segment
@@ -69,8 +68,8 @@ class PKBatchSampler(StreamBatchSampler):
     """
 
     kind = "pk"
-    classes_per_batch = Fixed("make another sampler with it")
-    members_per_class = Fixed("make another sampler with it")
+    classes_per_batch: int
+    members_per_class: int
 
     def __init__(
         self,

@@ -27,7 +27,9 @@ class StratifiedBatchSampler(MixedBatchSampler):
     each time, before any repeats. Where all shares are whole numbers these are the batches of
     WeightedFixedBatchSampler.
 
-    class_weights  the class mix: a Weights, or [C] numbers >= 0 in any unit.
+    class_weights  the class mix: a Weights, or [C] shares of the draws, numbers >= 0 in any unit
+                   (not rates, as of WeightedRandomBatchSampler). None where shares= or rates= says
+                   it, as of SamplerFactory.get().
     class_idxs     one sequence of dataset indices a class, or a ClassIndex.
     batch_size, n_batches
     device, seed, shard, order, unique, ...   as for WeightedFixedBatchSampler.
@@ -53,6 +55,8 @@ class StratifiedBatchSampler(MixedBatchSampler):
         batch_size: int,
         n_batches: int,
         *,
+        shares: Any = None,
+        rates: Any = None,
         device: Any = None,
         seed: int = 0,
         window_bytes: int = 1 << 28,
@@ -71,9 +75,8 @@ class StratifiedBatchSampler(MixedBatchSampler):
             window_bytes=window_bytes, shard=shard, sampler=sampler,
             weighting=weighting, drop_empty=drop_empty,
         )  # fmt: skip
-        if not isinstance(class_weights, weights.Weights):
-            class_weights = weights.given(class_weights, self.index.host_sizes, drop_empty)
-        self._begin_with(class_weights, schedule)
+        mix = self._first_mix(class_weights, weights.given, shares=shares, rates=rates)
+        self._begin_with(mix, schedule)
 
     def _segment(self, mark: Mark) -> Segment:
         first = mark.epoch * self.n_batches

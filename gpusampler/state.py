@@ -133,12 +133,18 @@ def loaded(
     else:
         follows = schedule or unknown_schedule
     scheduled = follows if told["schedule"] else None
+    if first.mix is None and scheduled:
+        raise not_given("schedule")
     if not told["mix"]:
-        if told["changed"] or told["mix_epoch"] or told["next_epoch"] or told["start"]:
+        others = "changed", "mix_epoch", "mix_number", "start", "next_epoch", "next_mix"
+        if any(told[name] for name in others):
             raise not_given("mix")
         return History((first,), scheduled)
     if first.mix is None or not (told["changed"] or told["schedule"]):
         raise not_given("mix")
+    comes = bool(told["next_epoch"])
+    if comes != bool(told["next_mix"]) or (comes and not told["changed"]):
+        raise not_given("next_mix")
     mark = _mark(told, first, sizes, make)
     through = max(mark.epoch, told["epoch"] - (told["batch"] == 0))
     if not told["changed"]:
@@ -155,7 +161,8 @@ def loaded(
 
 def _mark(told: Mapping[str, Any], first: Mark, sizes: np.ndarray, make: Maker) -> Mark:
     epoch, number = told["mix_epoch"], told["mix_number"]
-    if epoch > told["epoch"] or number > epoch:
+    begun = number > 0 or epoch == 0 or make.past == "nothing"
+    if epoch > told["epoch"] or number > epoch or not begun:
         raise not_given("mix_epoch")
     start = first.start
     if make.past == "draws":

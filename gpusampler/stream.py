@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler
 
 from gpusampler import checks, distributed, fingerprint, graph_ops, lightning, state, trainers
-from gpusampler.batches import MAX_BYTES, Batches, Fixed
-from gpusampler.describe import table
+from gpusampler.batches import MAX_BYTES, Batches
 from gpusampler.position import Layout, Pass, Position, what_is_left
 
 LIST_WINDOW_BYTES = 1 << 22
@@ -32,15 +31,14 @@ class StreamBatchSampler(Batches, BatchSampler):
     with shard(), this rank's share of them. Iterating again yields the next epoch. `iter()` costs
     nothing; the first `next` draws. An iteration keeps the class mix that its epoch began with.
 
-    batch_size, n_batches, seed, device, index (the ClassIndex), rank, world_size   read-only
-    unbroken    True: an iteration goes on where the last one stopped, across epochs
-    drop_last   True
+    Read-only are batch_size, n_batches, seed, device, index (the ClassIndex), rank, world_size and
+    unbroken (True: an iteration goes on where the last one stopped, across epochs).
     """
 
     drop_last = True
-    unbroken = Fixed("make another sampler with it")
-    rank = Fixed("call shard(rank, world_size)")
-    world_size = Fixed("call shard(rank, world_size)")
+    unbroken: bool
+    rank: int
+    world_size: int
 
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any,
@@ -53,7 +51,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         vars(self).update(rank=0, world_size=1, unbroken=checks.flag("unbroken", unbroken))
         self.window_bytes = checks.integer("window_bytes", window_bytes, 1, 1 << 62)
         self._position = Position()
-        self._begins = threading.Lock()
+        self._changes = threading.RLock()
         share = None if shard is None else distributed.rank_and_size(shard)
         share = lightning.agreed_share(share, sampler)
         self.share_was_said = share is not None and not isinstance(shard, str)
@@ -81,23 +79,12 @@ class StreamBatchSampler(Batches, BatchSampler):
         return torch.from_numpy(self.index.carried(self.class_counts.numpy()))
 
     def describe(self, epoch: int | None = None) -> str:
-        """A table: each class's size, share of the draws, draws per batch and per epoch, draws of
-        one member per epoch, and what share of a batch carries it where samples are in several
-        classes. Expected values where classes are drawn at random.
-
-        epoch   None: self.epoch, which the next iteration yields.
+        """A table: each class's size, the share asked for and given, draws per batch and per epoch,
+        draws of one member per epoch, and what share of a batch carries it where samples are in
+        several classes. Expected values where classes are drawn at random.
+        epoch   None: self.epoch.
         """
-        epoch = self.epoch if epoch is None else epoch
-        counts, mix = self.class_counts_in(epoch).numpy(), self._history.at(epoch, self)[0].mix
-        return table(
-            f"{type(self).__name__}: {self.n_batches} batches of {self.batch_size} an epoch, "
-            f"seed {self.seed}, {self.index}, epoch {epoch}",
-            self.index.host_sizes,
-            None if mix is None else mix.shares(),
-            counts,
-            self.index.carried(counts),
-            self.n_batches,
-        )
+        return self._described(self.epoch if epoch is None else epoch)
 
     def __len__(self) -> int:
         return self.n_batches // self.world_size
@@ -120,15 +107,16 @@ class StreamBatchSampler(Batches, BatchSampler):
         """Let the next iteration yield this epoch.
 
         Setting it twice is setting it once, and setting the epoch that load_state_dict() came to
-        leaves its batch as it is. An iteration of that very epoch that was begun goes on.
-        With unbroken=True nothing is set: iterations follow each other.
+        leaves its batch as it is. An iteration of that very epoch that was begun goes on. With
+        unbroken=True nothing is set.
         """
         epoch = checks.integer("epoch", epoch, 0, self._last_epoch())
         if self.unbroken:
             return
-        if epoch < self._history.oldest:
-            self._history.at(epoch, self)  # raises
-        self._position = self._position.moved(epoch)
+        with self._changes:
+            if epoch < self._history.oldest:
+                self._history.at(epoch, self)  # raises
+            self._position = self._position.moved(epoch)
 
     def shard(self, rank: Any, world_size: int | None = None) -> StreamBatchSampler:
         """One rank's part of this stream, as a sampler of its own.
@@ -160,11 +148,11 @@ class StreamBatchSampler(Batches, BatchSampler):
         """What a copy takes along, by copy, deepcopy or pickle: all but the lock, and of the last
         iteration what it had handed out by now."""
         position = self._position.copied()
-        return {k: v for k, v in vars(self).items() if k != "_begins"} | {"_position": position}
+        return {k: v for k, v in vars(self).items() if k != "_changes"} | {"_position": position}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._begins = threading.Lock()
+        self._changes = threading.RLock()
         self._name_for_graphs(len(self))
 
     def check_agreement(self, group: Any = None, share: str = "distinct") -> None:
@@ -174,12 +162,15 @@ class StreamBatchSampler(Batches, BatchSampler):
                 dimension, as mesh["dp"]; None: the default group.
         share   "distinct": sharded, no two ranks take the same share; "same": all take the same,
                 as tensor-parallel peers must: check_agreement(mesh["tp"], share="same").
-        Compared are class index, class mix and its changes, kind, seed, batch_size, n_batches,
-        epoch, batch and world size. One all_reduce of 8 bytes for each of these and rank.
+        Compared are class index, class mix, its changes and how they are read, kind, seed,
+        batch_size, n_batches, order, unique, unbroken, epoch, batch and world size. One all_reduce
+        of 8 bytes for each of these and rank. Whether each takes a share at all is not: a sampler
+        that is whole on all ranks is what Accelerate and HF Trainer want.
         """
+        told = self.state_dict() | {"unbroken": self.unbroken} | self._rules()
         facts = {
             name: int(fingerprint.of_bytes(repr(value).encode()), 16)
-            for name, value in self.state_dict().items()
+            for name, value in told.items()
         }
         own = self.rank, self.world_size
         distributed.check_same(facts, own, share, group, self.device)
@@ -187,13 +178,15 @@ class StreamBatchSampler(Batches, BatchSampler):
     def state_dict(self, done: int | None = None) -> dict[str, Any]:
         """The place in the stream, as plain ints and strings; the same on every rank.
 
-        done     batches of the last begun iteration that this rank has trained on; None: those
-                 handed out. For a plain DataLoader with workers, which asks for batches ahead.
+        done     batches that this rank has trained on since the last iteration began, counted from
+                 1 again after load_state_dict(); None: those handed out. For a plain DataLoader
+                 with workers, which asks for batches ahead.
         Returns  a dict of fixed keys, about 400 bytes, and where the class mix was changed that
                  mix and how far each class had come.
         The first call reads the class index once; none waits for a device after that.
         """
-        history, (epoch, batch) = self._history, self._position.now(done, self._layout)
+        with self._changes:  # else of two moments
+            history, (epoch, batch) = self._history, self._position.now(done, self._layout)
         return state.pack(self._facts(), history, epoch, batch, self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -205,9 +198,10 @@ class StreamBatchSampler(Batches, BatchSampler):
         told = state.checked(state_dict, self._facts())
         first, schedule, sizes = self._first, self._schedule, self.index.host_sizes
         history = state.loaded(told, first, schedule, self._history, sizes, self)
-        self._position.parted(self._history)
-        self._history = history
-        self._position = Position(*trainers.place_of_nodes(self, told["epoch"], told["batch"]))
+        place = trainers.place_of_nodes(self, told["epoch"], told["batch"])
+        with self._changes:
+            self._position.parted(self._history)
+            self._history, self._position = history, Position(*place)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -221,6 +215,10 @@ class StreamBatchSampler(Batches, BatchSampler):
             "order": self.order,
             "unique": int(self.unique),
         }
+
+    def _rules(self) -> dict[str, Any]:
+        """What ranks must agree on besides a state: how changes of mix are read."""
+        return {}
 
     def __iter__(self) -> Iterator[list[int]]:
         trainers.refuse_to_go_astray(self, *self._position.next(self._layout))
@@ -254,16 +252,21 @@ class StreamBatchSampler(Batches, BatchSampler):
         max_bytes  the most that the result may take, default 1 GiB.
         Raises     ValueError: the epoch is larger than that; use on_device(), or raise it.
         """
+        if out is None:
+            checks.byte_budget(len(self), self.batch_size, max_bytes)
+        else:
+            checks.output(out, (len(self), self.batch_size), self.device)
         if torch.compiler.is_compiling():
             found = graph_ops.epoch(self._in_graphs, max_bytes)
             return found if out is None else out.copy_(found)
-        if out is None:
-            checks.byte_budget(len(self), self.batch_size, max_bytes)
         first = self.epoch * self.n_batches + self.rank
         return self._filled(first, len(self), self.world_size, out)
 
     def _begin(self) -> Pass:
-        with self._begins:
+        with self._changes:
+            epoch, batch = self._position.next(self._layout)
+            if batch < self.n_batches:  # what a schedule has to say against it comes first
+                self._history.at(epoch, self)
             self._position.parted(self._history)
             self._position, some = self._position.begun(self._layout)
         left = [] if trainers.is_made_to_be_left() else what_is_left(some, self._layout)
@@ -274,7 +277,9 @@ class StreamBatchSampler(Batches, BatchSampler):
     def _hand(self, some: Pass) -> None:
         some.handed += 1
         if self._position.waits_for(some):
-            self._position = self._position.gone_on(some)
+            with self._changes:
+                if self._position.waits_for(some):
+                    self._position = self._position.gone_on(some)
 
     def _windows(self, some: Pass, most_bytes: int) -> Iterator[Tensor]:
         """This rank's batches of an iteration, in order, as [n, B] tensors of at most so many bytes

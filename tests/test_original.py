@@ -168,8 +168,9 @@ def test_verbose_prints_the_plan_and_silence_is_the_default(kind, capsys):
     printed = capsys.readouterr().out
     assert printed == sampler.describe() + "\n"
     assert "5 batches of 10" in printed
-    assert [line.split()[:3] for line in printed.splitlines()[2:]] == [
-        ["0", "60", "0.6000"], ["1", "30", "0.3000"], ["2", "10", "0.1000"],
+    assert [line.split()[:4] for line in printed.splitlines()[2:]] == [
+        ["0", "60", "0.6000", "0.6000"], ["1", "30", "0.3000", "0.3000"],
+        ["2", "10", "0.1000", "0.1000"],
     ]  # fmt: skip
 
 

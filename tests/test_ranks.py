@@ -424,8 +424,8 @@ def test_accelerate_may_not_dispatch_a_sampler_that_is_one_rank(processes):
 
 SKIPS = """
 class SkipBatchSampler:
-    def __init__(self, batch_sampler):
-        self.batch_sampler = batch_sampler
+    def __init__(self, batch_sampler, skip_batches=1):
+        self.batch_sampler, self.skip_batches = batch_sampler, skip_batches
 
     def __iter__(self):
         yield from self.batch_sampler

@@ -43,7 +43,7 @@ def test_corpora_are_mixed_at_their_temperature():
     sizes = [50_000, 9_000, 700, 20]
     shares = [size**0.3 / sum(size**0.3 for size in sizes) for size in sizes]
     for line, size, share in zip(told.splitlines()[2:], sizes, shares, strict=True):
-        assert line.split()[1] == str(size) and abs(float(line.split()[2]) - share) < 1e-4
+        assert line.split()[1] == str(size) and abs(float(line.split()[3]) - share) < 1e-4
 
 
 def test_the_training_script_goes_on_with_another_number_of_processes(tmp_path):

@@ -215,12 +215,14 @@ def test_classes_of_two_seeds_or_rounds_are_unrelated(kind, name, pair):
 
 def extras(classes, batch_size, seed, segment, n):
     """[n, class] bool: has an extra, in the first batches of a segment with all classes alike."""
+    alike, others = [1] * classes, [2] + [1] * (classes - 1)
+    mixes = [others if (segment - number) % 2 else alike for number in range(segment + 1)]
     sampler = StratifiedBatchSampler(
-        [1] * classes, [[c] for c in range(classes)], batch_size, 1, device="cpu", seed=seed
+        mixes[0], [[c] for c in range(classes)], batch_size, 1, device="cpu", seed=seed
     )
-    for epoch in range(1, segment + 1):  # the same mix in other units
+    for epoch in range(1, segment + 1):
         sampler.set_epoch(epoch)
-        sampler.set_weights([epoch] * classes)
+        sampler.set_weights(mixes[epoch])
     return counts_of(sampler.batches(segment, n).numpy(), classes) > batch_size // classes
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from gpusampler import ClassIndex, SamplerFactory
+from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning, batches
+from gpusampler.stream import StreamBatchSampler
 
 SIZES, BATCH, EPOCH = (90, 30, 10), 8, 6
 KINDS = {
@@ -54,14 +55,14 @@ def by_epoch(name):
 @pytest.mark.parametrize("name", ALL_KINDS)
 @pytest.mark.parametrize(
     "attribute",
-    ["batch_size", "n_batches", "seed", "device", "index", "rank", "world_size", "unbroken"],
+    sorted(batches.READ_ONLY),
 )
 def test_what_batches_hang_on_cannot_be_set(name, attribute):
     sampler = make(name)
-    before, value = sampler.build(), getattr(sampler, attribute)
+    before, value = sampler.build(), getattr(sampler, attribute, None)
     with pytest.raises(AttributeError, match=f"{attribute} of a sampler cannot be set"):
         setattr(sampler, attribute, 3)
-    assert getattr(sampler, attribute) == value
+    assert getattr(sampler, attribute, None) == value
     assert torch.equal(sampler.build(), before)
 
 
@@ -383,7 +384,7 @@ def test_what_no_rank_gets_after_a_resume_is_said():
         with pytest.warns(UserWarning, match="no rank gets batches 10 to 11 of epoch 0"):
             assert len(list(sampler)) == 2
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="no rank")
         for size in (1, 2, 4):  # divide the 8 that are left
             sampler = make(n_batches=12).shard(0, size)
             sampler.load_state_dict(state)
@@ -542,3 +543,83 @@ def test_an_unbroken_iteration_knows_the_mixes_that_were_set_before_another_bega
     before = sampler.batches(EPOCH, EPOCH).tolist()
     sampler.load_state_dict(make("stratified", unbroken=True).state_dict())
     assert list(third) == before[1:]
+
+
+# ------------------------------------------------------------------------------- found by others
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_schedule_that_raises_uses_up_no_epoch(name):
+    table = [0.5, 0.6]
+    sampler = make(name, alpha=lambda epoch: table[epoch])
+    list(sampler), list(sampler)
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            list(sampler)
+    table.append(0.7)
+    assert list(sampler) == sampler.batches(2 * EPOCH, EPOCH).tolist()
+
+
+def test_a_state_is_of_one_moment_though_another_thread_trains_on():
+    sampler = make("stratified")
+    list(sampler)
+
+    layout = StreamBatchSampler._layout.fget
+
+    def busy(self):
+        if threading.current_thread() is not other and not busy.done:
+            busy.done = True
+            other.start()
+            other.join(0.2)
+        return layout(self)
+
+    def train_on():
+        sampler.set_alpha(1.0)
+        next(iter(sampler))
+
+    busy.done, other = False, threading.Thread(target=train_on)
+    mixed = type("Mixed", (type(sampler),), {"_layout": property(busy)})
+    object.__setattr__(sampler, "__class__", mixed)
+    state = sampler.state_dict()
+    other.join()
+    fresh = make("stratified")
+    fresh.load_state_dict(state)
+    place = state["epoch"] * EPOCH + state["batch"]
+    if state["batch"]:  # after the change
+        assert next(iter(fresh)) == sampler.batch(place).tolist()
+    else:
+        assert (
+            state["changed"] == 0 and next(iter(fresh)) == make("stratified").batch(EPOCH).tolist()
+        )
+
+
+def test_a_warning_of_a_changed_mix_names_the_line_and_a_schedule_warns_once():
+    pairs = ((lambda s: s.set_alpha(1.0)), (lambda s: s.set_shares([5, 4, 4])))
+    for change in (*pairs, lambda s: s.set_rates([1, 1, 9])):
+        with pytest.warns(UnevenShareWarning) as told:
+            change(make())
+        assert {warning.filename for warning in told} == {__file__}
+    sampler = make(alpha=lambda epoch: min(1.0, epoch / 50))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(60):
+            list(sampler)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_shares_and_rates_may_be_changed_by_name(name):
+    samplers = [make(name) for _ in range(3)]
+    samplers[0].set_shares([1, 2, 3])
+    samplers[1].set_rates([1 / 90, 2 / 30, 3 / 10])
+    samplers[2].set_weights([1, 2, 3])
+    counts = [sampler.class_counts.round().tolist() for sampler in samplers]
+    assert counts[0] == counts[1] == counts[2] in ([8, 16, 24], [6, 18, 24])  # whole: fixed
+
+
+def test_unique_passes_begin_anew_at_a_change_and_it_is_said():
+    sampler = make(unique=True)
+    with pytest.warns(UserWarning, match="begins each class's pass over its members anew"):
+        sampler.set_alpha(1.0)
+    with pytest.warns(UserWarning, match="pass over its members anew"):
+        make(unique=True, alpha=follow)

@@ -18,9 +18,10 @@ from option_cases import UNIQUE, Drawn, classes_of, random_drawn
 from gpusampler import ClassIndex, SamplerFactory, StarvedClassWarning, parallel
 from gpusampler.blocks import BLOCKS, LAST, LENGTH, SHIFT, block_table
 
-pytestmark = pytest.mark.filterwarnings(
-    f"ignore::{StarvedClassWarning.__module__}.StarvedClassWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{StarvedClassWarning.__module__}.StarvedClassWarning"),
+    pytest.mark.filterwarnings("ignore:with unique=True every change of the class mix"),
+]
 
 
 def made(kind: str, groups, batch_size: int, n_batches: int, alpha=0.5, **options):
