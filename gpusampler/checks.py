@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gpusampler import exact
 
-MOST_BITS = 1024
+MOST_BITS = 4096
 MAX_BATCH_SIZE = (1 << 24) - 1
 MAX_CLASS_SIZE = (1 << 31) - 1
 MAX_BATCHES = (1 << 31) - 1
