@@ -97,7 +97,7 @@ def counts(values: Any) -> np.ndarray:
     if (given < 0).any():
         c = int(np.argmax(given < 0))
         raise ValueError(
-            f"a count per batch must be >= 0, but class {c} has {given[c]}; raise it to 0"
+            f"a count per batch must be >= 0, but class {c} has {given[c]}; mend it"
         )
     checks.batch_size(sum(given.tolist()))  # in Python ints, which do not wrap
     return given
