@@ -7,6 +7,7 @@ Knows nothing of weights, batches or randomness.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -196,6 +197,14 @@ class ClassIndex:
         if isinstance(class_idxs, ClassIndex):
             return class_idxs if device is None else class_idxs.to(device)
         found = class_lists.grouped(class_idxs)
+        filled = int(np.count_nonzero(found.sizes))
+        if filled > max(32, 4 * found.samples):
+            warnings.warn(
+                f"{filled} classes share {found.samples} samples: these look like one row a "
+                f"sample, not one a class. Pass ClassIndex.from_labels(labels), one label a "
+                f"sample, or for several ClassIndex.from_multilabel(indicator)",
+                stacklevel=2,
+            )
         members = None if found.members is None else torch.from_numpy(found.members)
         where = "cpu" if device is None else device
         return cls._of_own(members, _offsets(found.sizes), found.samples, where, found.disjoint)

@@ -86,7 +86,10 @@ def refuse_large(sizes: np.ndarray) -> None:
 def _rows(class_idxs: Any) -> list[Any]:
     """What was passed, as a list of one thing a class."""
     if isinstance(class_idxs, Mapping):
-        raise TypeError(f"{RULE}, not a {type(class_idxs).__name__}; pass list(x.values())")
+        raise TypeError(
+            f"{RULE}, not a {type(class_idxs).__name__}; pass "
+            f"[x[c] for c in sorted(x)], in the order of the classes"
+        )
     if isinstance(class_idxs, (str, bytes)) or not hasattr(class_idxs, "__iter__"):
         raise TypeError(f"{RULE}, not {type(class_idxs).__name__}; pass a list of lists")
     sparse = isinstance(class_idxs, Tensor) and class_idxs.layout not in (torch.strided, JAGGED)

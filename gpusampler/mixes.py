@@ -96,9 +96,7 @@ def counts(values: Any) -> np.ndarray:
     given = found.cpu().numpy().astype(np.int64)
     if (given < 0).any():
         c = int(np.argmax(given < 0))
-        raise ValueError(
-            f"a count per batch must be >= 0, but class {c} has {given[c]}; mend it"
-        )
+        raise ValueError(f"a count per batch must be >= 0, but class {c} has {given[c]}; mend it")
     checks.batch_size(sum(given.tolist()))  # in Python ints, which do not wrap
     return given
 

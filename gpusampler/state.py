@@ -67,7 +67,12 @@ def checked(state: Any, own: Mapping[str, Any]) -> dict[str, Any]:
             f"a state must be the dict that state_dict() gave, not {type(state).__name__}; "
             f"pass that"
         )
-    found = state.get("format")
+    if "format" not in state:
+        raise ValueError(
+            "a state must hold format and more, and this dict does not: it is not what "
+            "state_dict() gave; pass that, as checkpoint['sampler'] where it was saved under a name"
+        )
+    found = state["format"]
     if type(found) is not int or found != FORMAT:
         raise ValueError(
             f"a state must be of format {FORMAT}, not {found!r:.80}; load it with the version of "

@@ -205,7 +205,7 @@ REFUSED = [
     (lambda: LABELS == 1, TypeError, r"a flat list of bool; .*the only class, \[class_idxs\]"),
     (lambda: ["cat", "dog"], TypeError, r"from_labels\(np.unique\(labels"),
     (lambda: np.array(["cat"]), TypeError, r"from_labels\(np.unique\(labels"),
-    (lambda: {"cat": [0]}, TypeError, r"a dict; pass list\(x.values\(\)\)"),
+    (lambda: {"cat": [0]}, TypeError, r"a dict; pass \[x\[c\] for c in sorted\(x\)\]"),
     (lambda: sparse.eye(3), TypeError, "sparse matrix; pass ClassIndex.from_multilabel"),
     (lambda: torch.eye(3).to_sparse(), TypeError, "sparse matrix; pass ClassIndex.from_multilabel"),
     (lambda: torch.zeros(2, 2, device="meta"), TypeError, "meta device, which has no data"),
@@ -245,7 +245,7 @@ def test_following_the_advice_gives_the_classes():
     advised = [
         ClassIndex.from_labels(LABELS),
         ClassIndex.from_labels(np.unique(words, return_inverse=True)[1]),
-        ClassIndex.from_class_idxs(list(named.values())),
+        ClassIndex.from_class_idxs([named[c] for c in sorted(named)]),
         ClassIndex.from_class_idxs([GROUPED[0], mask.nonzero()[0], GROUPED[2]]),
         ClassIndex.from_class_idxs([GROUPED[0], torch.tensor(mask).nonzero()[:, 0], GROUPED[2]]),
         ClassIndex.from_class_idxs([GROUPED[0], np.flatnonzero(mask.tolist()), GROUPED[2]]),
@@ -259,3 +259,11 @@ def test_following_the_advice_gives_the_classes():
         warnings.simplefilter("error")
         found = ClassIndex.from_class_idxs([MASKED.compressed(), [4]])
     assert held(found) == [[0, 2], [4]]
+
+
+def test_one_row_a_sample_is_told_from_one_a_class():
+    labels = np.arange(300) % 8
+    for rows in (labels[:, None], [[int(label)] for label in labels], [[0, 2], [1], [3]] * 50):
+        with pytest.warns(UserWarning, match=r"these look like one row a sample.*from_labels"):
+            ClassIndex.from_class_idxs(rows)
+    ClassIndex.from_class_idxs([[c, c + 1] for c in range(300)])
