@@ -209,11 +209,6 @@ def _positive(weights: Any, sizes: np.ndarray, drop_empty: bool, name: str) -> n
     return x
 
 
-def as_weights(weights: Any, classes: int) -> np.ndarray:
-    """One number a class as [C] float64, each finite and >= 0, near what was given."""
-    return class_numbers.read("weights", weights, classes).astype(np.float64)
-
-
 def _refuse_stranded(
     values: Sequence[int], which: np.ndarray, sizes: np.ndarray, name: str
 ) -> None:
