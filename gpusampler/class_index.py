@@ -239,7 +239,13 @@ def _offsets(sizes: np.ndarray) -> np.ndarray:
 
 
 def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
-    at = int(torch.nonzero((labels < 0) | (labels >= classes))[0])
+    wrong = torch.nonzero((labels < 0) | (labels >= classes))
+    if len(wrong) == 0:
+        return (
+            "labels must stay as they are while they are read, and they changed; wait for what "
+            "writes them, or pass a copy"
+        )
+    at = int(wrong[0])
     value = int(labels[at])
     rule = "labels must be >= 0" if guessed else f"labels must be in [0, {classes})"
     if value >= classes:

@@ -99,7 +99,7 @@ def write(labels, high):
 for dtype in ("int8", "uint16", "int64") * 3:
     labels = (np.arange(300_000) % 7).astype(dtype)
     over.clear()
-    other = threading.Thread(target=write, args=(labels, np.iinfo(dtype).max))
+    other = threading.Thread(target=write, args=(labels, np.iinfo(dtype).max), daemon=True)
     other.start()
     for _ in range(15):
         try:
@@ -118,6 +118,8 @@ print(found["refused"])
 
 
 def test_labels_that_another_thread_writes_never_break_a_process():
-    found = subprocess.run([sys.executable, "-c", RACE], capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", RACE], capture_output=True, text=True, timeout=600
+    )
     assert found.returncode == 0, found.stderr
     assert int(found.stdout) > 0
