@@ -145,10 +145,10 @@ class StreamBatchSampler(Batches, BatchSampler):
         self._name_for_graphs(len(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes along, by copy, deepcopy or pickle: all but the lock, and of the last
-        iteration what it had handed out by now."""
-        position = self._position.copied()
-        return {k: v for k, v in vars(self).items() if k != "_changes"} | {"_position": position}
+        """What a copy takes along: all but the lock and what Lightning noted of the original (it
+        holds the lock), and of the last iteration what it had handed out by now."""
+        kept = {k: v for k, v in vars(self).items() if k not in ("_changes", "__pl_attrs_record")}
+        return kept | {"_position": self._position.copied()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -57,6 +57,13 @@ for trial in range(TRIALS):
             break
         except KeyboardInterrupt:
             pass
+while True:  # a signal that is late shall not end the process
+    try:
+        time.sleep(0.5)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        break
+    except KeyboardInterrupt:
+        pass
 print(interrupted)
 """
 # a task that is caught running after the exception was handled

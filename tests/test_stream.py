@@ -373,6 +373,13 @@ def test_a_copy_goes_its_own_way(name, copied):
     assert list(sampler) == make(name).batches(2 * EPOCH, EPOCH).tolist()
 
 
+def test_a_copy_takes_along_nothing_that_lightning_noted():
+    sampler = make()
+    vars(sampler)["__pl_attrs_record"] = [threading.Lock()]  # of every attribute that was set
+    for other in (copy.copy(sampler), copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
+        assert "__pl_attrs_record" not in vars(other)
+
+
 # ------------------------------------------------------------------------------- ranks, ends
 
 
