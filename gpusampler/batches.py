@@ -72,6 +72,7 @@ class Batches:
     index: ClassIndex
     order: str
     unique: bool
+    _in_graphs: tuple[int, int, int, torch.device]  # what graph_ops finds it by
 
     def __init__(
         self, class_idxs: Any, batch_size: Any, n_batches: Any, *, device: Any, seed: Any,
@@ -101,7 +102,8 @@ class Batches:
 
     def _name_for_graphs(self, length: int) -> None:
         """Take a number for graph_ops, as a copy must, with what a graph has to know of this."""
-        self._in_graphs = graph_ops.handle_of(self), self.batch_size, length, self.device
+        in_graphs = graph_ops.handle_of(self), self.batch_size, length, self.device
+        vars(self)["_in_graphs"] = in_graphs  # not set, so that Lightning has nothing to note
 
     def _check_unique(self) -> None:
         """Refuse unique=True, or False, where batches cannot be so."""

@@ -151,8 +151,7 @@ class StreamBatchSampler(Batches, BatchSampler):
         return kept | {"_position": self._position.copied()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._changes = threading.RLock()
+        vars(self).update(state, _changes=threading.RLock())  # nothing here for Lightning to note
         self._name_for_graphs(len(self))
 
     def check_agreement(self, group: Any = None, share: str = "distinct") -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import BatchSampler
 
 from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning, batches
 from gpusampler.stream import StreamBatchSampler
@@ -378,6 +379,20 @@ def test_a_copy_takes_along_nothing_that_lightning_noted():
     vars(sampler)["__pl_attrs_record"] = [threading.Lock()]  # of every attribute that was set
     for other in (copy.copy(sampler), copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
         assert "__pl_attrs_record" not in vars(other)
+
+
+def test_a_sampler_is_copied_where_lightning_left_its_notes_switched_on():
+    replaced = pytest.importorskip("lightning.fabric.utilities.data")
+    with replaced._replace_dunder_methods(BatchSampler):  # which an exception inside leaves on
+        sampler = make()
+        sampler.set_epoch(2)
+        for other in (
+            copy.copy(sampler),
+            copy.deepcopy(sampler),
+            pickle.loads(pickle.dumps(sampler)),
+        ):
+            assert "__pl_attrs_record" not in vars(other)
+            assert list(other) == make().batches(2 * EPOCH, EPOCH).tolist()
 
 
 # ------------------------------------------------------------------------------- ranks, ends
