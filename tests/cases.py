@@ -18,6 +18,7 @@ from gpusampler.cpu import fixed as cpu
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import weights
+from gpusampler.plans.random import random_plan
 
 POISON = np.iinfo(np.int64).min
 
@@ -49,7 +50,7 @@ class Case:
         self.fixed = plan.fixed_plan(
             plan.fixed_counts(self.weights, self.batch_size), sizes, self.offsets
         )
-        self.random = plan.random_plan(self.weights, sizes, self.offsets)
+        self.random = random_plan(self.weights, sizes, self.offsets)
         self.grid = plan.grid_or_none(self.batch_size)
 
     def poisoned(self, n: int) -> np.ndarray:

@@ -15,8 +15,9 @@ from pk_cases import PKCase
 from stratified_cases import StratifiedCase
 
 from gpusampler import SamplerFactory
-from gpusampler.ops import given, plan_checks
+from gpusampler.ops import given
 from gpusampler.ops import windows as ops
+from gpusampler.ops.kinds import Kind
 from gpusampler.plans.blocks import with_blocks
 
 HOST = torch.device("cpu")
@@ -243,9 +244,9 @@ def test_classes_that_are_no_rows_are_refused():
 # ------------------------------------------------------------------ contents are read once
 @pytest.fixture
 def reads(monkeypatch):
-    found, real = [], plan_checks.plan_of
+    found, real = [], Kind.plan_of
     monkeypatch.setattr(
-        plan_checks, "plan_of", lambda kind, *given: found.append(kind) or real(kind, *given)
+        Kind, "plan_of", lambda kind, *given: found.append(kind) or real(kind, *given)
     )
     return found
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler.ops import plan_checks
-from gpusampler.ops.plan_checks import NUMBERS, TABLES, refuse
+from gpusampler.ops.kinds import KINDS
+from gpusampler.plans.table_checks import refuse
 
 MOST_DRAWS = 1 << 62  # of a stream: ordinals are of 64 bits, with a sign on some devices
 MOST_SLOTS = 1 << 31  # of a window, times its stride: positions in it are of 32 bits
@@ -131,10 +131,13 @@ def checked(
 
     Raises  ValueError: a shape, dtype, device, table or number does not fit the others.
     """
-    own = tables[: len(TABLES[kind])]
+    own = tables[: len(KINDS[kind].tables)]
     classes = tables[len(own)] if kind == "random" and len(tables) == len(own) + 1 else None
     if len(tables) > len(own) + (kind == "random"):
-        refuse(f"kind {kind!r} has the tables {', '.join(TABLES[kind])}, not {len(tables)} tables")
+        refuse(
+            f"kind {kind!r} has the tables {', '.join(KINDS[kind].tables)}, not "
+            f"{len(tables)} tables"
+        )
     entry = _entry_of(kind, own, numbers) or _read(kind, own, numbers)
     _check_out(out, entry.given.plan.batch_size)
     n, batch_size = out.shape
@@ -220,9 +223,9 @@ def _entry_of(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entr
 
 def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
     """Tables that are not known: their shapes, and then their contents."""
-    names = TABLES[kind]
-    if len(numbers) != 3 + len(NUMBERS[kind]):
-        told = ", ".join(("first", "segment", "by_class", *NUMBERS[kind]))
+    names = KINDS[kind].tables
+    if len(numbers) != 3 + len(KINDS[kind].numbers):
+        told = ", ".join(("first", "segment", "by_class", *KINDS[kind].numbers))
         refuse(f"kind {kind!r} has the numbers {told}, not {list(numbers)}")
     if len(tables) != len(names):
         refuse(f"kind {kind!r} has the tables {', '.join(names)}, not {len(tables)} tables")
@@ -235,7 +238,7 @@ def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
         if table.device != tables[0].device:
             refuse(f"{name} must be on the other tables' device, not on {table.device}")
     arrays = [np.array(table.cpu().numpy()) for table in tables]
-    plan = plan_checks.plan_of(kind, arrays, list(numbers[3:]))
+    plan = KINDS[kind].plan_of(arrays, list(numbers[3:]))
     return _remember(kind, tables, numbers, plan)
 
 

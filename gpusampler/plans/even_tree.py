@@ -18,6 +18,7 @@ import numpy as np
 
 from gpusampler.bits.keyed_order import mix
 from gpusampler.bits.random_bits import U32, WEYL_0, WEYL_1
+from gpusampler.plans.table_checks import check_range, check_same, refuse
 
 # Columns of the links of a tree. SPLIT is four bits, and above them the extras that the left child
 # has in every batch. A link is a node, or -1 - a leaf.
@@ -208,3 +209,33 @@ def _tie_bits(v: np.ndarray, pairs: np.ndarray, key: tuple[int, int]) -> np.ndar
     x = x + v * WEYL_0 + (pairs >> 32) * WEYL_1 & U32
     x = mix(x ^ x >> 16)
     return (x ^ x >> 16) >> 31
+
+
+def check_tree(
+    based: np.ndarray, shares: np.ndarray, links: np.ndarray, root: int, height: int, extra: int
+) -> None:
+    """The nodes above leaves low .. high split them at v, each once; and of a node's extras in
+    every batch as many go down as reach it, none of them to a leaf."""
+    leaves = len(based)
+    if len(shares) != leaves or len(links) != leaves or leaves == 1 or (leaves > 0) != (extra > 0):
+        refuse(f"shares and links must be of the {leaves} leaves, for {extra} extras")
+    check_range("shares", shares[shares != -(1 << SHARE_BITS)], 0, (1 << SHARE_BITS) - 1)
+    before, levels = np.append(0, np.cumsum(based)), 0
+    v, low, high, whole = (np.array([x] if leaves else []) for x in (root, 0, leaves, extra))
+    while len(v):
+        if ((v <= low) | (v >= high)).any() or levels > leaves:
+            refuse("a node must split the leaves that are below it")
+        split, levels = links[v, SPLIT].astype(np.int64), levels + 1
+        left = split >> LEFT_SHIFT
+        needs = (before[v] > before[low]) * NEED_LEFT | (before[high] > before[v]) * NEED_RIGHT
+        check_same("links", split & (NEED_LEFT | NEED_RIGHT), needs)
+        below = np.concatenate([links[v, LEFT], links[v, RIGHT]]).astype(np.int64)
+        whole = np.concatenate([left, whole - left - (split & CARRY)])
+        low, high = np.concatenate([low, v]), np.concatenate([v, high])
+        leaf = high - low == 1
+        check_same("links", -1 - below[leaf], low[leaf])
+        if (whole < 0).any() or whole[leaf].any():
+            refuse("the extras of a batch must come down to no leaf twice")
+        v, low, high, whole = (x[~leaf] for x in (below, low, high, whole))
+    if height != levels or (leaves == 0 and root != 0):
+        refuse(f"root and height must be the tree's, of {levels} levels, not {root} and {height}")
