@@ -14,7 +14,7 @@ import numpy as np
 from conftest import write_section
 
 from gpusampler import ClassIndex, PKBatchSampler, SamplerFactory
-from gpusampler.stream import StreamBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 
 BLOCK = 1024  # batches
 LOOKED_AT = 20  # blocks

@@ -17,7 +17,7 @@ from conftest import machine, write_section
 from numba import njit
 
 from gpusampler import ClassIndex, SamplerFactory
-from gpusampler.stream import StreamBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 
 SAMPLES = 100_000_000
 BATCH = 1024

@@ -2,12 +2,12 @@
 
 from gpusampler import cache as cache  # before all others: it looks at what is imported
 from gpusampler import forks as forks
-from gpusampler.class_index import ClassIndex
 from gpusampler.factory import SamplerFactory
-from gpusampler.plan import StarvedClassWarning, UnevenShareWarning
-from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
-from gpusampler.sampler_pk import PKBatchSampler
-from gpusampler.sampler_stratified import StratifiedBatchSampler
+from gpusampler.index.class_index import ClassIndex
+from gpusampler.plans.fixed import StarvedClassWarning, UnevenShareWarning
+from gpusampler.samplers.mixed import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.samplers.pk import PKBatchSampler
+from gpusampler.samplers.stratified import StratifiedBatchSampler
 from gpusampler.warming import warmup
 
 __all__ = [

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning
-from gpusampler.sampler import StreamBatchSampler
+from gpusampler.samplers.mixed import StreamBatchSampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

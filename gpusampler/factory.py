@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpusampler import checks, keywords, mixes, plan
-from gpusampler.class_index import ClassIndex
-from gpusampler.sampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler
-from gpusampler.sampler_pk import PKBatchSampler
-from gpusampler.sampler_stratified import StratifiedBatchSampler
-from gpusampler.stream import StreamBatchSampler
+from gpusampler import checks
+from gpusampler.index.class_index import ClassIndex
+from gpusampler.plans import fixed as plan
+from gpusampler.plans import mixes
+from gpusampler.samplers import keywords
+from gpusampler.samplers.mixed import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.samplers.pk import PKBatchSampler
+from gpusampler.samplers.stratified import StratifiedBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 
 KINDS = {
     "fixed": WeightedFixedBatchSampler,
@@ -62,7 +65,7 @@ class SamplerFactory:
                       with replacement. "pk": P classes, K members of each.
         weighting     "linear": a straight line from sizes to 1; "power": size^(1 - alpha);
                       "effective_number", with beta, and "repeat_factor", with threshold, in place
-                      of alpha: see gpusampler.weights.
+                      of alpha: see gpusampler.plans.weights.
         shares        [C] the class mix itself, in place of alpha: what part of the draws each class
                       has, in any unit. weights: another name of it.
         rates         [C] the same by how often one member of each class is drawn, in any unit: its

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from gpusampler import checks
-from gpusampler.class_index import ClassIndex
 from gpusampler.factory import KINDS, SamplerFactory
+from gpusampler.index.class_index import ClassIndex
 
 LABELS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 # where nothing is stored, and members of 32 and of 64 bits
@@ -44,7 +44,8 @@ def warmup(kinds: str | Iterable[str] | None = None) -> Path | None:
     """
     names = tuple(KINDS) if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
     names = tuple(checks.choice("kind", name, tuple(KINDS)) for name in names)
-    from gpusampler import compiling, counting_sort
+    from gpusampler.cpu import compiling
+    from gpusampler.index import counting_sort
 
     for dtype in LABELS:
         for wide in (False, True):

@@ -7,7 +7,7 @@
 
 in    plan tables on the device, members [M] i32 | i64, seed and first batch g0 as scalars
 out   indices [n, B] i64, every element written once; no atomics, so any grid agrees
-twin  gpusampler/cpu.py, equal bit for bit
+twin  gpusampler/cpu/fixed.py, equal bit for bit
 """
 
 import triton
@@ -16,7 +16,7 @@ import triton.language as tl
 from .permutation import divide, permute
 from .philox import words
 
-# One row a class, i64: class, size, first, count, rank, a, b, start (gpusampler/plan.py).
+# One row a class, i64: class, size, first, count, rank, a, b, start (gpusampler/plans/fixed.py).
 # One row a class of a window, i32: size, a, b, 1/b, 1/size, draws a row, position, key row.
 ROW = tl.constexpr(8)
 

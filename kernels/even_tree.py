@@ -1,8 +1,8 @@
 """The even tree on lanes: how many extras a class had before a batch, and whose an extra is.
 
-in    shares [L] i64 and links [L, 3] i32 of gpusampler/even_tree.py, its root and height, batch
-      numbers r of the plan, a key for ties
-Twin: gpusampler/cpu_stratified_tree.py, equal bit for bit.
+in    shares [L] i64 and links [L, 3] i32 of gpusampler/plans/even_tree.py, its root and height,
+      batch numbers r of the plan, a key for ties
+Twin: gpusampler/cpu/even_tree.py, equal bit for bit.
 """
 
 import triton

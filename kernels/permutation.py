@@ -1,7 +1,7 @@
 """The keyed permutation on lanes: a bijection on [0, n) evaluated at one point each.
 
-All values are u32. Twin: gpusampler/cpu_permute.py::permute, equal bit for bit.
-The tests that chose the constants are told in gpusampler/random_bits.py.
+All values are u32. Twin: gpusampler/cpu/permute.py::permute, equal bit for bit.
+The tests that chose the constants are told in gpusampler/bits/random_bits.py.
 """
 
 import triton

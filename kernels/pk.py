@@ -7,7 +7,7 @@
 in    rows [A, 3] and rotations [1 + D, 9] i64 of PKPlan, members [M] i32 | i64, scalars
 out   indices [n, B] i64, every element written once; no atomics, so any grid agrees
 keys  Philox4x32-10, one purpose word per use; those of rho and sigma carry the segment
-twin  gpusampler/cpu_pk.py, equal bit for bit
+twin  gpusampler/cpu/pk.py, equal bit for bit
 """
 
 import torch
@@ -25,7 +25,7 @@ VISITS_AT_ONCE = 1 << 20  # whose table is 72 MiB
 PURPOSES = ("SLOT", "RHO", "SIGMA", "MEMBER_RHO", "MEMBER_SIGMA")
 
 # One row a rotation, i64: n, take, visits a cycle, left out a cycle, cycles a turn, and the sides
-# of the grids of sigma and rho (gpusampler/plan_pk.py).
+# of the grids of sigma and rho (gpusampler/plans/pk.py).
 ROTATION = tl.constexpr(9)
 # One row a visit, i32: n, points of sigma, first point, shift, two keys of sigma and of rho, sides
 # a, b and 1/b of both grids, whole copies, 1/n.

@@ -12,7 +12,7 @@ in    rows [C, 8] i32, base_rows [A, 2] i32, rank_row i32, start [C] i64, leaf_c
       scalars
 out   indices [n, B] i64, every element written once, by one of the last two; no atomics
 keys  Philox4x32-10, one purpose word per use; in a plan of rounds every extra's leaf is permuted
-twin  gpusampler/cpu_stratified.py, equal bit for bit
+twin  gpusampler/cpu/stratified.py, equal bit for bit
 """
 
 import torch

@@ -6,10 +6,10 @@
     draw_extra    one lane per (batch, rank) of extras
 
 in    the tables of FixedPlan or StratifiedPlan; blocks, one row a row of these, [., 8] i32: length,
-      sides a and b, number of them; length and sides of the last; shift (gpusampler/blocks.py)
+      sides a and b, number of them; length and sides of the last; shift (plans/blocks.py)
 out   indices [n, B] i64, every element written once; no atomics, so any grid agrees
 keys  Philox4x32-10: a block's carries its number, the scattering of a class's places has one
-twin  gpusampler/cpu_unique.py, equal bit for bit
+twin  gpusampler/cpu/unique.py, equal bit for bit
 """
 
 from collections.abc import Sequence

@@ -13,8 +13,11 @@ import numpy as np
 import slow_reference as slow
 import torch
 
-from gpusampler import cpu, plan, random_bits, weights
-from gpusampler.given import Given
+from gpusampler.bits import random_bits
+from gpusampler.cpu import fixed as cpu
+from gpusampler.ops.given import Given
+from gpusampler.plans import fixed as plan
+from gpusampler.plans import weights
 
 POISON = np.iinfo(np.int64).min
 

@@ -14,7 +14,7 @@ import shipped
 from cases import POISON, Case
 from gpusampler.kernels import launch
 
-from gpusampler import random_bits
+from gpusampler.bits import random_bits
 
 NAME = {value: name for name, value in shipped.SIZES.items()}
 MEMBERS = {np.dtype(np.int32): "*i32", np.dtype(np.int64): "*i64"}

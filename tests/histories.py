@@ -38,7 +38,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gpusampler import SamplerFactory, draws, stream
+from gpusampler import SamplerFactory
+from gpusampler.samplers import draws
+from gpusampler.stream import sampler as stream
 
 LAST = 7  # the last epoch that is set
 RARELY = st.sampled_from([False, False, False, True])

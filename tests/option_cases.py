@@ -19,7 +19,10 @@ import stratified_cases
 import torch
 from gpusampler.kernels import launch, pk, stratified, unique
 
-from gpusampler import blocks, class_order, given, ops, random_bits
+from gpusampler.bits import random_bits
+from gpusampler.ops import class_order, given
+from gpusampler.ops import windows as ops
+from gpusampler.plans import blocks
 
 KINDS = ("fixed", "stratified", "random", "pk")
 UNIQUE = ("fixed", "stratified")

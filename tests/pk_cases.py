@@ -20,8 +20,11 @@ from cases import POISON, on, tables_on
 from emulated import MEMBERS
 from gpusampler.kernels import launch, pk
 
-from gpusampler import cpu_pk, plan, plan_pk, random_bits
-from gpusampler.given import Given
+from gpusampler.bits import random_bits
+from gpusampler.cpu import pk as cpu_pk
+from gpusampler.ops.given import Given
+from gpusampler.plans import fixed as plan
+from gpusampler.plans import pk as plan_pk
 
 PURPOSES = {
     name: getattr(random_bits, name)

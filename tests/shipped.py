@@ -6,7 +6,7 @@ from typing import Any
 
 from gpusampler.kernels import launch, permutation
 
-from gpusampler import random_bits
+from gpusampler.bits import random_bits
 
 SIZES = {
     "few": permutation.FEW.value,

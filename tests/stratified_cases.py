@@ -14,9 +14,12 @@ import slow_kinds as slow
 import torch
 from cases import POISON, on, tables_on
 
-from gpusampler import cpu_stratified, plan, random_bits, weights
-from gpusampler.given import Given
-from gpusampler.plan_stratified import stratified_plan
+from gpusampler.bits import random_bits
+from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.ops.given import Given
+from gpusampler.plans import fixed as plan
+from gpusampler.plans import weights
+from gpusampler.plans.stratified import stratified_plan
 
 
 @dataclass

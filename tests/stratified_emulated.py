@@ -16,7 +16,7 @@ from gpusampler.kernels import launch, stratified
 from shipped import SIZES
 from stratified_cases import StratifiedCase, tables_of, tree_of
 
-from gpusampler import random_bits
+from gpusampler.bits import random_bits
 
 I32, I64, U32 = "*i32", "*i64", "u32"
 SLOTS = dict.fromkeys(("size", "slot_a", "slot_b", "slot_inverse"), U32)

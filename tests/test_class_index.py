@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import ClassIndex, SamplerFactory, class_index, parallel
+from gpusampler import ClassIndex, SamplerFactory
+from gpusampler.cpu import parallel
+from gpusampler.index import class_index
 
 LABELS = [2, 0, 1, 1, 0, 3, 1, 0, 3, 1, 1]
 GROUPED = [[1, 4, 7], [2, 3, 6, 9, 10], [0], [5, 8]]  # written down by hand

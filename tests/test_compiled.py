@@ -48,7 +48,7 @@ def test_executed_ptx_equals_cpu_twin_for_random(number, target):
 @pytest.mark.parametrize("n", [(1 << 31) - 1, (1 << 30) + 1])
 def test_executed_ptx_equals_cpu_twin_for_a_huge_class(n):
     case = Case([5, 40], 64, 0.5, seed=n, identity=True)
-    from gpusampler.plan import grid_or_none
+    from gpusampler.plans.fixed import grid_or_none
 
     case.fixed.rows[0, 1], case.random.rows[0, 1] = n, n
     case.fixed.rows[0, 5:7] = grid_or_none(n)

@@ -15,16 +15,14 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import gpusampler
-from gpusampler import (
-    cache,
-    compiling,
-    counting_sort,
-    cpu,
-    cpu_bits,
-    cpu_permute,
-    cpu_pk,
-    cpu_stratified,
-)
+from gpusampler import cache
+from gpusampler.cpu import bits as cpu_bits
+from gpusampler.cpu import compiling
+from gpusampler.cpu import fixed as cpu
+from gpusampler.cpu import permute as cpu_permute
+from gpusampler.cpu import pk as cpu_pk
+from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.index import counting_sort
 
 PACKAGE = Path(gpusampler.__file__).parent
 HANG = 600  # seconds
@@ -44,7 +42,7 @@ log.setLevel(logging.INFO)
 import gpusampler
 BEFORE
 from numba.core import event
-from gpusampler import cpu_permute, compiling
+from gpusampler.cpu import permute as cpu_permute, compiling
 compiled = []
 class Counts(event.Listener):
     def on_start(self, e):
@@ -99,8 +97,8 @@ def edit(path: Path, old: str, new: str) -> None:
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-CALLED = ("cpu_bits.py", "x >> uint32(15)", "x >> uint32(14)")
-CONSTANT = ("random_bits.py", "MIX_M0, MIX_M1 = 0x7FEB352D", "MIX_M0, MIX_M1 = 0x7FEB3529")
+CALLED = ("cpu/bits.py", "x >> uint32(15)", "x >> uint32(14)")
+CONSTANT = ("bits/random_bits.py", "MIX_M0, MIX_M1 = 0x7FEB352D", "MIX_M0, MIX_M1 = 0x7FEB3529")
 
 
 def test_a_process_compiles_nothing_that_another_has_and_runs_no_code_of_other_sources(copy):
@@ -125,7 +123,7 @@ def test_sources_that_change_under_a_running_process_do_not_pass_for_what_it_run
     old = run(copy, NUMBA_CACHE_DIR=copy / "elsewhere")
     change = f"p = {str(file)!r}; t = open(p).read(); open(p, 'w').write(t.replace(*{CALLED[1:]}))"
     # the constants are imported by then, and the file is not
-    run(copy, f"from gpusampler import cpu_bits; {change}")
+    run(copy, f"from gpusampler.cpu import bits; {change}")
     new = run(copy)
     assert new["compiled"] == BOTH and new["out"] != old["out"]
 
@@ -145,14 +143,18 @@ def test_every_function_that_is_compiled_is_kept_under_the_contents_of_its_modul
     for function in found:
         assert function.py_func.__module__ in known
         assert function in inlined or isinstance(function._cache, compiling.Kept)
-    assert {"gpusampler.random_bits", "gpusampler.plan", "gpusampler.even_tree"} <= set(known)
-    assert "gpusampler.stream" not in known
+    assert {
+        "gpusampler.bits.random_bits",
+        "gpusampler.plans.fixed",
+        "gpusampler.plans.even_tree",
+    } <= set(known)
+    assert "gpusampler.stream.sampler" not in known
 
 
 def test_code_of_a_module_that_is_not_looked_at_is_not_kept(caplog):
     kept = cache.Cache(["a compiler"])
-    assert kept.holds("gpusampler.cpu_bits")
-    assert not kept.holds("gpusampler.stream")
+    assert kept.holds("gpusampler.cpu.bits")
+    assert not kept.holds("gpusampler.stream.sampler")
     assert not kept.holds(__name__)
 
 

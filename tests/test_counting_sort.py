@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from gpusampler import counting_sort, parallel
+from gpusampler.cpu import parallel
+from gpusampler.index import counting_sort
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 CLASSES = 7
@@ -85,7 +86,8 @@ def test_labels_that_change_places_give_the_partition_that_was_read(monkeypatch)
 RACE = """
 import threading, time
 import numpy as np
-from gpusampler import ClassIndex, parallel
+from gpusampler import ClassIndex
+from gpusampler.cpu import parallel
 parallel.threads_for = lambda work, least: 4
 ends, found = time.monotonic() + 4, {"refused": 0, "grouped": 0}
 over = threading.Event()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from cases import Case, first_batch, slow_fixed, twin_fixed
 
-from gpusampler import cpu_members, cpu_permute
-from gpusampler.blocks import block_table
-from gpusampler.cpu_bits import CHUNK, WHOLE
-from gpusampler.cpu_permute import FLOAT32_BELOW
-from gpusampler.plan import CLASS, COUNT, START
-from gpusampler.random_bits import grid
+from gpusampler.bits.random_bits import grid
+from gpusampler.cpu import members as cpu_members
+from gpusampler.cpu import permute as cpu_permute
+from gpusampler.cpu.bits import CHUNK, WHOLE
+from gpusampler.cpu.permute import FLOAT32_BELOW
+from gpusampler.plans.blocks import block_table
+from gpusampler.plans.fixed import CLASS, COUNT, START
 
 STRIDES = [1, 2, 3, 8, 64, 1000, 1 << 31]
 

@@ -15,10 +15,17 @@ import slow_reference as slow
 import torch
 from cases import POISON, tables_on
 
-from gpusampler import ClassIndex, cpu, cpu_pk, cpu_stratified, plan, plan_pk, random_bits, weights
-from gpusampler.given import Given
-from gpusampler.plan_stratified import stratified_plan
-from gpusampler.sampler import WeightedFixedBatchSampler
+from gpusampler import ClassIndex
+from gpusampler.bits import random_bits
+from gpusampler.cpu import fixed as cpu
+from gpusampler.cpu import pk as cpu_pk
+from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.ops.given import Given
+from gpusampler.plans import fixed as plan
+from gpusampler.plans import pk as plan_pk
+from gpusampler.plans import weights
+from gpusampler.plans.stratified import stratified_plan
+from gpusampler.samplers.mixed import WeightedFixedBatchSampler
 
 MOST = (1 << 31) - 1
 SIZES = [MOST, MOST - 1, MOST - 2, 1 << 30, (1 << 30) + 1, (1 << 30) - 1, (1 << 31) - 70_000]

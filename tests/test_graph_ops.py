@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch._dynamo.testing
 
-from gpusampler import SamplerFactory, graph_ops
+from gpusampler import SamplerFactory
+from gpusampler.ops import graphs as graph_ops
 
 OPTIONS = {
     "fixed": {"alpha": 0.5},

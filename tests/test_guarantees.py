@@ -14,7 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler, batches, draws, stream
+from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler
+from gpusampler.samplers import draws
+from gpusampler.stream import batches
+from gpusampler.stream import sampler as stream
 
 SAMPLERS = {
     "fixed": {"kind": "fixed"},

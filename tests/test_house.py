@@ -12,64 +12,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpusampler"
-LAYERS = [
-    {"exact"},
-    {
-        "cache",
-        "forks",
-        "random_bits",
-        "checks",
-        "parallel",
-        "describe",
-        "fingerprint",
-        "class_order",
-        "order_guide",
-        "frames",
-        "graph_ops",
-    },
-    {
-        "compiling",
-        "index_checks",
-        "distributed",
-        "position",
-        "segments",
-        "multilabel",
-        "class_numbers",
-    },
-    {"counting_sort", "class_lists"},
-    {"class_index", "class_rows", "lightning"},
-    {"trainers"},
-    {"weights"},
-    {"plan", "mixes"},
-    {"keywords"},
-    {"keyed_order"},
-    {"even_tree"},
-    {"plan_stratified", "plan_pk"},
-    {"blocks"},
-    {"plan_checks"},
-    {"given"},
-    {"cpu_bits"},
-    {"cpu_permute"},
-    {"cpu_lanes", "cpu_pk_lanes"},
-    {"cpu_spans"},
-    {"cpu_order", "cpu_unique"},
-    {"cpu_members", "cpu_pk_runs"},
-    {"cpu", "cpu_stratified_tree"},
-    {"cpu_stratified", "cpu_pk"},
-    {"ops"},
-    {"history"},
-    {"packing", "draws"},
-    {"state", "batches", "draws_stratified"},
-    {"stream"},
-    {"sampler", "sampler_pk"},
-    {"sampler_stratified"},
-    {"factory"},
-    {"warming"},
-    {"__init__"},
-    {"demo"},
-    {"cli"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# What each folder may import of the package, besides itself and the files that know none of them.
+# A file in a folder never imports one that imports it.
+BASE = {"checks", "exact"}
+RULES = {
+    "bits": BASE,
+    "plans": BASE | {"bits"},
+    "cpu": BASE | {"bits", "plans", "cache", "forks"},
+    "index": BASE | {"bits", "cpu"},
+    "ops": BASE | {"bits", "plans", "cpu", "kernels"},
+    "stream": BASE | {"bits", "plans", "index", "ops"},
+    "samplers": BASE | {"bits", "plans", "index", "ops", "stream"},
+    "feed": BASE | {"bits", "plans", "cpu", "index", "ops", "stream", "samplers"},
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -89,36 +44,67 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def upward(name: str, names: set[str]) -> set[str]:
-    """Which of the imported names are of this layer or a higher one."""
-    own = {x.split(".")[1] for x in names if x.startswith("gpusampler.") and x.count(".") >= 1}
-    return {other for other in own if other in LEVEL and LEVEL[other] >= LEVEL[name]}
+def outside_the_rules(folder: str, names: set[str]) -> set[str]:
+    """Which of the imported names the rule of this folder does not allow."""
+    own = {name.split(".")[1] for name in names if name.startswith("gpusampler.")}
+    return {name for name in own if name in TOP and name not in RULES[folder] | {folder}}
 
 
-def test_a_module_imports_only_from_lower_layers():
-    files = {path.stem: imported(path) for path in PACKAGE.glob("*.py")}
-    assert set(files) == set(LEVEL), "name the layer of each module"
-    assert {name: up for name, names in files.items() if (up := upward(name, names))} == {}
+def circles(imports: dict[str, set[str]]) -> set[str]:
+    """The modules that are left when those that import no other are taken away, again and again."""
+    left = dict(imports)
+    while free := {name for name, names in left.items() if not names & (left.keys() - {name})}:
+        left = {name: names for name, names in left.items() if name not in free}
+    return set(left)
 
 
-def test_the_layering_check_sees_a_planted_import():
-    assert upward("weights", {"gpusampler.plan.FixedPlan"}) == {"plan"}
+def modules() -> dict[str, set[str]]:
+    """Of each module of the package, by dotted name, what it imports."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): imported(path)
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+
+
+TOP = {path.stem for path in PACKAGE.iterdir()} - {"__pycache__"} | {"kernels"}
+
+
+def test_imports_go_down_by_the_rules_of_the_folders():
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert folders <= set(RULES), "say what the new folder may import"
+    broken = {
+        name: outside
+        for name, names in modules().items()
+        if name.count(".") == 2 and (outside := outside_the_rules(name.split(".")[1], names))
+    }
+    assert broken == {}
+
+
+def test_no_modules_import_each_other():
+    assert circles(modules()) == set()
+
+
+def test_the_checks_see_planted_imports():
+    assert outside_the_rules("plans", {"gpusampler.ops.windows", "numpy"}) == {"ops"}
+    assert outside_the_rules("stream", {"gpusampler.factory.SamplerFactory"}) == {"factory"}
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == set("abcd")
 
 
 def test_only_ops_imports_the_kernels_and_they_import_nothing_of_gpusampler():
     users = {
-        path.stem
-        for path in PACKAGE.glob("*.py")
-        if any(name.startswith("gpusampler.kernels") for name in imported(path))
+        name
+        for name, names in modules().items()
+        if any(other.startswith("gpusampler.kernels") for other in names)
     }
-    assert users == {"ops"}
+    assert users == {"gpusampler.ops.windows"}
     for path in (ROOT / "kernels").glob("*.py"):
         roots = {name.split(".")[0] for name in imported(path) if not name.startswith(".")}
         assert roots - set(sys.stdlib_module_names) <= {"torch", "triton"}, path
 
 
 def test_a_file_is_read_in_one_sitting():
-    for path in [*PACKAGE.glob("*.py"), *(ROOT / "kernels").glob("*.py")]:
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "kernels").glob("*.py")]:
         assert len(path.read_text().splitlines()) <= 300, path
 
 
@@ -152,7 +138,7 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
-    expected = {f"gpusampler/{path.name}" for path in PACKAGE.glob("*.py")}
+    expected = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
     expected |= {f"gpusampler/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
     assert names == expected
 

@@ -14,8 +14,10 @@ from cases import Case
 from pk_cases import PKCase
 from stratified_cases import StratifiedCase
 
-from gpusampler import SamplerFactory, given, ops, plan_checks
-from gpusampler.blocks import with_blocks
+from gpusampler import SamplerFactory
+from gpusampler.ops import given, plan_checks
+from gpusampler.ops import windows as ops
+from gpusampler.plans.blocks import with_blocks
 
 HOST = torch.device("cpu")
 SIZES = [40, 1, 20, 3, 50, 33]

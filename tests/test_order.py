@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from option_cases import KINDS, Drawn, classes_of, random_drawn
 
-from gpusampler import ClassIndex, SamplerFactory, class_order, cpu_order
-from gpusampler.order_guide import class_guide
+from gpusampler import ClassIndex, SamplerFactory
+from gpusampler.cpu import order as cpu_order
+from gpusampler.ops import class_order
+from gpusampler.plans.order_guide import class_guide
 
 OPTIONS = {
     "fixed": {"alpha": 0.5},

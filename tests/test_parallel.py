@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gpusampler import parallel
+from gpusampler.cpu import parallel
 
 HANG = 600  # seconds
 
@@ -18,7 +18,7 @@ SIGNALS = """
 import os, random, signal, sys, threading, time
 import numpy as np, torch
 import gpusampler as gs
-from gpusampler import parallel
+from gpusampler.cpu import parallel
 parallel.threads_for = lambda work, least: 8
 random.seed(SEED)
 interrupted = 0
@@ -194,7 +194,7 @@ thread.join()
 print(len(children))
 """
 COMPILES = """
-    from gpusampler import compiling
+    from gpusampler.cpu import compiling
     while not ended.is_set():
         compiling.compiled(lambda x: (x + 1) * x)(3)"""
 FIRST_BATCH = """

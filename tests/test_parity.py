@@ -22,7 +22,9 @@ from cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler import cpu, parallel, plan
+from gpusampler.cpu import fixed as cpu
+from gpusampler.cpu import parallel
+from gpusampler.plans import fixed as plan
 
 
 @settings(max_examples=60, deadline=None)

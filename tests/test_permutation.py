@@ -1,6 +1,6 @@
 """The keyed permutation: an exact bijection whose orders look uniform.
 
-What runs is gpusampler/cpu_permute.py::permute, under the keys of one class, cycle by cycle: a
+What runs is gpusampler/cpu/permute.py::permute, under the keys of one class, cycle by cycle: a
 sample is one key. The statistics read blocks of orders [keys, points]; each notices a weakness.
 """
 
@@ -14,10 +14,10 @@ import pytest
 import slow_reference
 from numba import njit
 
-from gpusampler import cpu_bits
-from gpusampler.cpu_bits import CHUNK
-from gpusampler.cpu_permute import permute
-from gpusampler.random_bits import MEMBER, RANK_BELOW, U32, WEYL_0, WEYL_1, grid
+from gpusampler.bits.random_bits import MEMBER, RANK_BELOW, U32, WEYL_0, WEYL_1, grid
+from gpusampler.cpu import bits as cpu_bits
+from gpusampler.cpu.bits import CHUNK
+from gpusampler.cpu.permute import permute
 
 SEED = np.uint64(20)
 BLOCK = 1 << 14  # keys at a time

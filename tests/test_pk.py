@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pk_cases import PKCase, batches, kernel, random_case, slow, twin
 
-from gpusampler import ClassIndex, cpu_pk, parallel, plan_pk
-from gpusampler.sampler_pk import PKBatchSampler
+from gpusampler import ClassIndex
+from gpusampler.cpu import parallel
+from gpusampler.cpu import pk as cpu_pk
+from gpusampler.plans import pk as plan_pk
+from gpusampler.samplers.pk import PKBatchSampler
 
 
 @settings(max_examples=100, deadline=None)

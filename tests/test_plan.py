@@ -9,8 +9,10 @@ import slow_reference as slow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpusampler import SamplerFactory, StarvedClassWarning, UnevenShareWarning, plan, weights
-from gpusampler.cpu import _drawn_rows
+from gpusampler import SamplerFactory, StarvedClassWarning, UnevenShareWarning
+from gpusampler.cpu.fixed import _drawn_rows
+from gpusampler.plans import fixed as plan
+from gpusampler.plans import weights
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 10, 999, 10**6, 2**31 - 1]), min_size=1, max_size=20)
 ALPHAS = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.1, 1 / 3]), st.floats(0, 1))

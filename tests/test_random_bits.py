@@ -1,7 +1,7 @@
 """Random bits: Philox against published answers, keys that nothing shares, the permutation's grid.
 
-Whatever computes a word is held to the same answers: gpusampler/random_bits.py, its twin
-gpusampler/cpu_bits.py and the slow reference.
+Whatever computes a word is held to the same answers: gpusampler/bits/random_bits.py, its twin
+gpusampler/cpu/bits.py and the slow reference.
 """
 
 from __future__ import annotations
@@ -13,8 +13,20 @@ import numpy as np
 import pytest
 import slow_reference
 
-from gpusampler import cpu_bits, cpu_permute, random_bits
-from gpusampler.random_bits import DRAW_BLOCK, MEMBER, PICK, RANK_BELOW, SLOT, U32, U64, grid, words
+from gpusampler.bits import random_bits
+from gpusampler.bits.random_bits import (
+    DRAW_BLOCK,
+    MEMBER,
+    PICK,
+    RANK_BELOW,
+    SLOT,
+    U32,
+    U64,
+    grid,
+    words,
+)
+from gpusampler.cpu import bits as cpu_bits
+from gpusampler.cpu import permute as cpu_permute
 
 PURPOSES = {"SLOT": SLOT, "MEMBER": MEMBER, "PICK": PICK, "DRAW_BLOCK": DRAW_BLOCK}
 LARGEST = 2**31 - 1  # the most members of a class, and slots of a batch

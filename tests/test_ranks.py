@@ -18,7 +18,9 @@ from test_guarantees import SAMPLERS, make
 from torch.distributed.device_mesh import init_device_mesh
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
-from gpusampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler, demo, draws, stream
+from gpusampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler, demo
+from gpusampler.samplers import draws
+from gpusampler.stream import sampler as stream
 
 LISTS = [[0, 1, 2], [3, 4]]
 WINDOW_BYTES = (1, 8 * 8 * 4, 8 * 8 * 10, 1 << 28)  # of one batch, two and five at once, all

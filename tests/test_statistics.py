@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gpusampler import ClassIndex, SamplerFactory
-from gpusampler import plan as plan_module
-from gpusampler.given import Given
-from gpusampler.weights import given, linear
+from gpusampler.ops.given import Given
+from gpusampler.plans import fixed as plan_module
+from gpusampler.plans.weights import given, linear
 
 SIZES = (40_000, 9_000, 900, 90, 10)
 
@@ -98,7 +98,7 @@ def test_a_million_zipf_classes_are_drawn_by_their_shares():
     sizes = np.ones(1_000_000, dtype=np.int64)
     table = plan_module.random_plan(given(frequency, sizes), sizes, np.arange(1_000_001))
     out = np.empty((1000, 1024), np.int64)
-    from gpusampler import cpu
+    from gpusampler.cpu import fixed as cpu
 
     cpu.draw_random(out, None, Given(table), 9, 0, 1)
     edges = [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000]

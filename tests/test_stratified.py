@@ -16,10 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stratified_cases import StratifiedCase, first_batch, random_case
 
-from gpusampler import ClassIndex, WeightedFixedBatchSampler, cpu_stratified, parallel, weights
-from gpusampler.even_tree import SHARE_BITS
-from gpusampler.plan_stratified import stratified_plan
-from gpusampler.sampler_stratified import StratifiedBatchSampler
+from gpusampler import ClassIndex, WeightedFixedBatchSampler
+from gpusampler.cpu import parallel
+from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.plans import weights
+from gpusampler.plans.even_tree import SHARE_BITS
+from gpusampler.plans.stratified import stratified_plan
+from gpusampler.samplers.stratified import StratifiedBatchSampler
 
 # ------------------------------------------------------------------------------- parity
 

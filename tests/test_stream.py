@@ -16,8 +16,9 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler
 
-from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning, batches
-from gpusampler.stream import StreamBatchSampler
+from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning
+from gpusampler.stream import batches
+from gpusampler.stream.sampler import StreamBatchSampler
 
 SIZES, BATCH, EPOCH = (90, 30, 10), 8, 6
 KINDS = {

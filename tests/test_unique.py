@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from option_cases import UNIQUE, Drawn, classes_of, random_drawn
 
-from gpusampler import ClassIndex, SamplerFactory, StarvedClassWarning, parallel
-from gpusampler.blocks import BLOCKS, LAST, LENGTH, SHIFT, block_table
+from gpusampler import ClassIndex, SamplerFactory, StarvedClassWarning
+from gpusampler.cpu import parallel
+from gpusampler.plans.blocks import BLOCKS, LAST, LENGTH, SHIFT, block_table
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{StarvedClassWarning.__module__}.StarvedClassWarning"),

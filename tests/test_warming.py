@@ -15,7 +15,7 @@ sys.path.insert(0, {HERE!r})
 import golden, numpy as np, gpusampler
 from gpusampler import warmup
 assert warmup() is not None
-from gpusampler import compiling
+from gpusampler.cpu import compiling
 wanted, plain = [], compiling.Kept.load_overload
 def load_overload(kept, sig, context):
     wanted.append((kept._function.__qualname__, str(sig)))
@@ -70,7 +70,7 @@ def test_a_kind_that_there_is_not_is_refused_before_anything_is_compiled(kinds, 
 
 
 def test_a_warm_up_that_keeps_nothing_says_so(monkeypatch, capsys):
-    from gpusampler import compiling
+    from gpusampler.cpu import compiling
 
     monkeypatch.setattr(compiling, "kept_in", lambda: None)
     assert cli.main(["warmup", "random"]) == 1

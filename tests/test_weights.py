@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_reference import lowest_terms, said_weights
 
-from gpusampler import SamplerFactory, WeightedRandomBatchSampler, checks, exact, mixes, weights
+from gpusampler import SamplerFactory, WeightedRandomBatchSampler, checks, exact
+from gpusampler.plans import mixes, weights
 
 SIZES = st.lists(
     st.one_of(st.integers(0, 5000), st.sampled_from([2**31 - 1, 10**8])), min_size=1, max_size=30

@@ -15,7 +15,7 @@ from option_cases import Drawn
 from shipped import SIZES
 from stratified_emulated import SLOTS, TREE, buffer, run
 
-from gpusampler import random_bits
+from gpusampler.bits import random_bits
 
 I32, I64, U32 = "*i32", "*i64", "u32"
 SIGNATURES: dict[str, dict[str, str]] = {

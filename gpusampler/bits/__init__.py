@@ -1,0 +1,1 @@
+"""Bits: the bit contract. Random words, permutations and fingerprints from keys alone."""

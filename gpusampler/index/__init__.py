@@ -1,0 +1,1 @@
+"""Index: labels or class indices in, the members of each class out."""

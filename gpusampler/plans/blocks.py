@@ -1,0 +1,107 @@
+"""Blocks: how a class is gone through where no batch may have a member twice.
+
+Takes a plan, or class sizes and the draws of each class in a batch: as many in each, or one more
+in some. Gives one row a class: the blocks of a pass, and their grids. Knows nothing of weights.
+
+A pass over a class of n visits blocks of places one after another, each block in a keyed order of
+its own; places are scattered over the members by one keyed order that stays. Where blocks have at
+most L places, as below, and stay, of m draws in a row each member has m / n, rounded down or up: in
+a class of n >= m none twice.
+
+Where L is nearly n, the same n - L = few members would come last in each pass, and together. So
+these change: a pass has blocks of n - 2 few, few and few, and all blocks move on by `few` places
+from pass to pass. Those that are last in a pass are next to last in the next one, and then among
+the others: a member never comes earlier by more than it may.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpusampler.bits.random_bits import grid_or_none
+from gpusampler.plans.columns import BASE
+from gpusampler.plans.columns import SIZE as ROW_SIZE
+from gpusampler.plans.fixed import COUNT, SIZE, FixedPlan
+
+# Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
+# LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the
+# first. Sides are 1 x 1 where there are few places.
+LENGTH, GRID_A, GRID_B, BLOCKS, LAST, LAST_A, LAST_B, SHIFT = range(8)
+MOVE_FROM = 4  # a class of so many times `few`
+
+
+def block_lengths(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """The longest blocks, [A] int64, for classes of these sizes >= 1.
+
+    draws  [A] int64: of the class in a batch
+    more   [A] bool: some batches have one draw more. Where none has, and a pass begins with a
+           batch, batches begin at whole multiples of gcd(n, draws) only, and so do blocks.
+
+    >>> sizes, draws = np.array([10, 10, 10, 1000, 3]), np.array([8, 8, 5, 7, 8])
+    >>> block_lengths(sizes, draws, np.array([False, True, False, True, False])).tolist()
+    [4, 2, 10, 993, 2]
+    """
+    unit = np.where(more, 1, np.gcd(sizes, draws))
+    units, most = sizes // unit, (draws + more) // unit
+    lengths = np.minimum(_in_units(units, most), _in_units(units, np.where(more, draws, most)))
+    return unit * np.minimum(lengths, units)
+
+
+def _in_units(n: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Of m draws in a row none has a member more often than m / n rounded up, where L is at most
+    n - rest + 1, as a member may come L - 1 draws early; and none more rarely than that rounded
+    down, where L is at most rest + 1, as it may come L - 1 draws late."""
+    rest = m % n
+    many = np.where(rest > 0, np.minimum(n - rest + 1, rest + 1), 1)
+    return np.where(m < n, n - m + 1, many)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a plan's classes.
+
+    table  [A, 8] int32: the words of one row a class
+    span   the fewest and the most places of a block of a class that is drawn
+    """
+
+    table: np.ndarray
+    span: tuple[int, int]
+
+
+def with_blocks(plan: Any) -> Any:
+    """A FixedPlan or StratifiedPlan whose batches have no member twice."""
+    if isinstance(plan, FixedPlan):
+        sizes, draws = plan.rows[:, SIZE], plan.rows[:, COUNT]
+        more = np.zeros(len(sizes), bool)
+    else:
+        sizes, draws = (plan.rows[:, column].astype(np.int64) for column in (ROW_SIZE, BASE))
+        more = plan.class_leaf >= 0
+    table = block_table(sizes, draws, more)
+    lengths = table[(draws > 0) | more][:, [LENGTH, LAST]]
+    return replace(plan, blocks=Blocks(table, (int(lengths.min()), int(lengths.max()))))
+
+
+def block_table(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """[A, 8] int32, the words of a table of blocks; see block_lengths()."""
+    lengths = block_lengths(sizes, draws, more)
+    few = sizes - lengths
+    moves = (few > 0) & (MOVE_FROM * few <= sizes) & (draws + more <= sizes)
+    table = np.ones((len(sizes), 8), np.int64)
+    table[:, LENGTH] = lengths - few * moves
+    table[:, BLOCKS] = np.where(moves, 2, -(-sizes // lengths))
+    table[:, LAST] = np.where(moves, few, sizes - (table[:, BLOCKS] - 1) * lengths)
+    table[:, SHIFT] = few * moves
+    for size, grid in ((LENGTH, GRID_A), (LAST, LAST_A)):
+        distinct, which = np.unique(table[:, size], return_inverse=True)
+        grids = np.array([grid_or_none(n) for n in distinct.tolist()]).reshape(-1, 2)
+        table[:, grid : grid + 2] = np.maximum(grids, 1)[which]
+    return table.astype(np.uint32).view(np.int32)
+
+
+def passes_begun(start: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Draws of each class before a mix, [C] int64, rounded up to whole passes: where the mix is
+    another, so are the blocks, and members that came last must not come first."""
+    return -(-start // np.maximum(sizes, 1)) * sizes

@@ -1,0 +1,1 @@
+"""Samplers: what a caller constructs, one kind a file."""

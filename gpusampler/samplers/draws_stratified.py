@@ -1,0 +1,51 @@
+"""Stratified draws: what kind stratified makes of one class mix, with its tables on the device.
+
+Takes weights per class, a class index and a seed. Gives a segment, which draws batches.
+Knows nothing of epochs or ranks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from gpusampler.bits import random_bits
+from gpusampler.index.class_index import ClassIndex
+from gpusampler.ops import given
+from gpusampler.ops import windows as ops
+from gpusampler.plans import blocks, weights
+from gpusampler.plans.stratified import stratified_plan
+from gpusampler.stream.segment import Segment
+
+
+class StratifiedSegment(Segment):
+    """Batches that each have every class's quota, rounded down or up."""
+
+    def __init__(
+        self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
+        number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
+    ):  # fmt: skip
+        if unique:
+            start = blocks.passes_begun(start, index.host_sizes)
+        super().__init__(number, first, start)
+        self.index, self.seed = index, seed
+        self._plan = stratified_plan(mix, index.host_sizes, index.host_offsets, batch_size, start)
+        self._means = mix.shares() * batch_size
+        self._kind = "stratified_unique" if unique else "stratified"
+        if unique:
+            self._plan = blocks.with_blocks(self._plan)
+        self._given = given.tables_on(index.device, self._kind, self._plan, first, number, by_class)
+
+    def mean_counts(self) -> np.ndarray:
+        return self._means
+
+    def count_bounds(self) -> np.ndarray:
+        """[C] float64: the most that a class's draws differ from its due at any moment."""
+        return self._plan.count_bounds()
+
+    def draws(self, n: int) -> np.ndarray:
+        return self._plan.draws_before(self.seed, self.number, n)
+
+    def draw(self, out: Tensor, g0: int, stride: int) -> None:
+        seed = random_bits.signed(self.seed)
+        ops.draw(self._kind, out, self.index.members, *self._given, seed, g0, stride)
