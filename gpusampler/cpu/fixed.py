@@ -157,7 +157,7 @@ def _random_slab(
         gather(out[begin : begin + m], places, members, identity)
 
 
-NO_MEMBERS = np.empty(0, np.int64)
+NO_MEMBERS, NONE_STRANGE = np.empty(0, np.int64), np.zeros(1, np.bool_)
 
 
 def draw_fixed(
@@ -212,7 +212,7 @@ def draw_random(
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     size = out.shape[1]
     shift = np.uint64(65 - (len(guide) - 1).bit_length())
-    strangers = np.zeros(1, np.bool_)
+    strangers = NONE_STRANGE if classes is None else np.zeros(1, np.bool_)
 
     def task(first: int, end: int) -> None:
         _random_slab(
