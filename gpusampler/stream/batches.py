@@ -207,12 +207,16 @@ class Batches:
             left = count - done
             if until is not None:
                 left = min(left, -((g - until * self.n_batches) // stride))
-            self._draw(self.segment_of(mark), out[done : done + left], g, stride)
+            part = out if left == count else out[done : done + left]
+            self._draw(self.segment_of(mark), part, g, stride)
             done += left
         return out
 
     def _draw(self, segment: Segment, out: Tensor, g0: int, stride: int) -> None:
         """Fill out, in calls that an op can take."""
-        step = max(1, MAX_SLOTS // self.batch_size // stride)
-        for done in range(0, len(out), step):
+        step, n = max(1, MAX_SLOTS // self.batch_size // stride), out.shape[0]
+        if n <= step:
+            segment.draw(out, g0, stride)
+            return
+        for done in range(0, n, step):
             segment.draw(out[done : done + step], g0 + done * stride, stride)
