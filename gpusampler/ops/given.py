@@ -225,7 +225,9 @@ def _entry_of(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entr
     if len(tables) < len(entry.tables):
         return None
     for known, version, table in zip(entry.tables, entry.versions, tables, strict=False):
-        if table is not known() or (version is not None and version != table._version):
+        if known() is not table:
+            return None
+        if version is not None and version != table._version:  # type: ignore[union-attr]
             return None
     return entry
 
