@@ -1,12 +1,26 @@
-"""Even tree: how the classes of a stratified plan share out the extras that are left to a batch.
+r"""Even tree: how the classes of a stratified plan share out the extras that are left to a batch.
 
-Takes the classes' rests, in ascending order, and the total that they are parts of.
-Gives a binary tree over them as arrays, and how a node's ticks go to its left child. A node has its
-quota, the sum of its rests over the total, rounded down or up in every batch; the batches in which
-that leaves open which of its children has one more are its ticks, and each child has its share of
-them, rounded to the nearest at every moment. (An even form of pivotal sampling: Deville and Tille,
-"Unequal probability sampling without replacement through a splitting method", 1998.)
+Takes the classes' rests, in ascending order, and the total that they are parts of. Gives a binary
+tree over them as arrays, and how many of its ticks a node gives to its left child.
 Knows nothing of class ids, batch sizes or seeds.
+
+Say that one extra a batch is left to classes a, b and c, of which they are due 3/6, 2/6 and 1/6:
+
+            node 1: an extra in every batch            batch    0 1 2 3 4 5
+             /                       \                 node 2   x x x . x x
+         c: 1/6             node 2: in 5/6 of them     a        x . x . . x
+                             /            \            b        . x . . x .
+                         b: 2/6          a: 3/6        c        . . . x . .
+
+Node 1 has an extra for one of its children in every batch: these batches are its ticks. It gives
+node 2 its share of them, 5/6, rounded to the nearest after each tick: 1, 2, 3, 3, 4, 5 (of the 2.5
+after three a key decides). Node 2 has 5 ticks in 6 batches, and gives 2/5 of them to b in the same
+way. So two multiplications tell who has the extra of batch 10^12, and how many each class had
+before. In general a node's quota is the sum of its rests over the total; every batch has it rounded
+down or up, and where that leaves open which child has one more, the batch is a tick.
+
+Source  an even form of pivotal sampling: Deville and Tille, "Unequal probability sampling without
+        replacement through a splitting method", 1998.
 """
 
 from __future__ import annotations

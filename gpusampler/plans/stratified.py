@@ -4,13 +4,14 @@ Takes integer weights, class sizes and offsets, a batch size, the draws before.
 Gives tables on the host, and each class's draws before any batch. Batches are counted from the
 start of the plan, r. Knows nothing of devices or global batch numbers.
 
-A class has base = B * w div S draws in every batch. Its rest, the B * w mod S that is left, comes
-as extras, `extra` a batch in all, which an even tree over these classes shares out: as many steps
-as it is high tell a class's draws before any batch, or the class of any extra.
+A class of weight w out of S has base = B * w div S draws in every batch. Its rest, B * w mod S, is
+due to it besides, and comes as extras: one more draw in some batches. (Of 10 draws a batch, weights
+5, 4 and 3 are due 4 1/6, 3 1/3 and 2 1/2: 4, 3 and 2 draws in every batch, and one extra a batch
+for one of the three.) An even tree over the classes with a rest shares out the extras.
 
-Where these classes are all alike, all have had the same number of extras after a period, and then
-change places in the tree: a round is some periods. Else two that are below a node of at most one
-extra a batch never meet by their extras.
+Where all rests are the same, each class has had equally many extras after some batches, a period.
+Then the classes may change places in the tree, and do so each round of some periods; so any two
+meet. Else two classes below a node of at most one extra a batch never meet by their extras.
 """
 
 from __future__ import annotations
