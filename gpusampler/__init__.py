@@ -8,7 +8,10 @@ from gpusampler.plans.fixed import StarvedClassWarning, UnevenShareWarning
 from gpusampler.samplers.mixed import WeightedFixedBatchSampler, WeightedRandomBatchSampler
 from gpusampler.samplers.pk import PKBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 from gpusampler.warming import warmup
+
+__version__ = "0.1.0"  # pyproject.toml reads it here
 
 __all__ = [
     "ClassIndex",
@@ -16,6 +19,7 @@ __all__ = [
     "SamplerFactory",
     "StarvedClassWarning",
     "StratifiedBatchSampler",
+    "StreamBatchSampler",
     "UnevenShareWarning",
     "WeightedFixedBatchSampler",
     "WeightedRandomBatchSampler",
