@@ -9,7 +9,10 @@ from gpusampler.samplers.fixed import WeightedFixedBatchSampler
 from gpusampler.samplers.pk import PKBatchSampler
 from gpusampler.samplers.random import WeightedRandomBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 from gpusampler.warming import warmup
+
+__version__ = "0.1.0"  # pyproject.toml reads it here
 
 __all__ = [
     "ClassIndex",
@@ -17,6 +20,7 @@ __all__ = [
     "SamplerFactory",
     "StarvedClassWarning",
     "StratifiedBatchSampler",
+    "StreamBatchSampler",
     "UnevenShareWarning",
     "WeightedFixedBatchSampler",
     "WeightedRandomBatchSampler",
