@@ -9,7 +9,7 @@ comparisons. Knows nothing of how a kind draws.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,7 +100,7 @@ class _Entry:
     """Tables that were found to be of one plan, by identity, and what a call must keep to."""
 
     kind: str
-    tables: tuple[weakref.ref, ...]
+    tables: tuple[Callable[[], Any], ...]  # weak references
     versions: tuple[int | None, ...]
     numbers: tuple[int, ...]
     given: Given

@@ -31,11 +31,11 @@ class FixedSegment(Segment):
         self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
         number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
     ):  # fmt: skip
+        counts = plan.fixed_counts(mix, batch_size)
         if unique:
-            start = blocks.passes_begun(start, index.host_sizes)
+            start = blocks.aligned(start, index.host_sizes, counts, False)
         super().__init__(number, first, start)
         self.index, self.seed = index, seed
-        counts = plan.fixed_counts(mix, batch_size)
         # g * count are added, of which first * count were not drawn
         before = start - first * counts
         self._plan = plan.fixed_plan(counts, index.host_sizes, index.host_offsets, before)

@@ -6,6 +6,8 @@ Knows nothing of epochs or ranks.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor
 
@@ -25,15 +27,15 @@ class StratifiedSegment(Segment):
         self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
         number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
     ):  # fmt: skip
+        sizes = index.host_sizes
+        self._plan = stratified_plan(mix, sizes, index.host_offsets, batch_size, start)
         if unique:
-            start = blocks.passes_begun(start, index.host_sizes)
-        super().__init__(number, first, start)
+            start = blocks.aligned(self._plan.start, sizes, *self._plan.draws)
+            self._plan = blocks.with_blocks(replace(self._plan, start=start))
+        super().__init__(number, first, self._plan.start)
         self.index, self.seed = index, seed
-        self._plan = stratified_plan(mix, index.host_sizes, index.host_offsets, batch_size, start)
         self._means = mix.shares() * batch_size
         self._kind = "stratified_unique" if unique else "stratified"
-        if unique:
-            self._plan = blocks.with_blocks(self._plan)
         self._given = given.tables_on(index.device, self._kind, self._plan, first, number, by_class)
 
     def mean_counts(self) -> np.ndarray:
