@@ -18,10 +18,10 @@ import gpusampler
 from gpusampler import cache
 from gpusampler.cpu import bits as cpu_bits
 from gpusampler.cpu import compiling
-from gpusampler.cpu import fixed as cpu
 from gpusampler.cpu import permute as cpu_permute
-from gpusampler.cpu import pk as cpu_pk
-from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.cpu import twin as cpu
+from gpusampler.cpu import twin as cpu_pk
+from gpusampler.cpu import twin as cpu_stratified
 from gpusampler.index import counting_sort
 
 PACKAGE = Path(gpusampler.__file__).parent

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.library import define, impl, register_fake
 
 from gpusampler.bits import random_bits
+from gpusampler.cpu import twin
 from gpusampler.ops import class_order, given
 
 # A compiled graph keeps what is a SymInt as a variable: neither another batch nor another
@@ -28,16 +29,16 @@ SCHEMA = (
 )
 # Of each kind the CPU twin, and the launch.
 BACKENDS = {
-    "fixed": ("gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.launch.draw_fixed"),
-    "random": ("gpusampler.cpu.fixed.draw_random", "gpusampler.kernels.launch.draw_random"),
+    "fixed": (twin.draw_fixed, "gpusampler.kernels.launch.draw_fixed"),
+    "random": (twin.draw_random, "gpusampler.kernels.launch.draw_random"),
     "stratified": (
-        "gpusampler.cpu.stratified.draw_stratified",
+        twin.draw_stratified,
         "gpusampler.kernels.stratified.draw_stratified",
     ),
-    "pk": ("gpusampler.cpu.pk.draw_pk", "gpusampler.kernels.pk.launch"),
-    "fixed_unique": ("gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.unique.launch_fixed"),
+    "pk": (twin.draw_pk, "gpusampler.kernels.pk.launch"),
+    "fixed_unique": (twin.draw_fixed, "gpusampler.kernels.unique.launch_fixed"),
     "stratified_unique": (
-        "gpusampler.cpu.stratified.draw_stratified",
+        twin.draw_stratified,
         "gpusampler.kernels.unique.launch_stratified",
     ),
 }
@@ -64,7 +65,7 @@ def _function(path: str) -> Callable[..., None]:
     return getattr(import_module(module), name)
 
 
-def _register(kind: str, twin: str, launch: str) -> None:
+def _register(kind: str, backend: Callable[..., None], launch: str) -> None:
     name = f"gpusampler::draw_{kind}"
     define(name, SCHEMA)
 
@@ -75,9 +76,9 @@ def _register(kind: str, twin: str, launch: str) -> None:
         if len(out):
             step, guide = stride if len(out) > 1 else 1, found.order_guide
             places = held if guide is None else None
-            _function(twin)(out.numpy(), places, found, seed % (1 << 64), g0, step)
+            backend(out.numpy(), places, found, seed % (1 << 64), g0, step)
             if guide is not None:
-                _function("gpusampler.cpu.order.by_class")(out.numpy(), held, guide)
+                twin.by_class(out.numpy(), held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):
@@ -95,7 +96,7 @@ def _register(kind: str, twin: str, launch: str) -> None:
         given.check_devices(out, members, tables)
 
 
-for _kind, (_twin, _launch) in BACKENDS.items():
-    _register(_kind, _twin, _launch)
+for _kind, (_backend, _launch) in BACKENDS.items():
+    _register(_kind, _backend, _launch)
 
 OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in BACKENDS}
