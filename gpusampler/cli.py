@@ -70,7 +70,7 @@ def add_warmup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "warmup",
         help="compile what builds batches on a CPU, for processes to come",
         description="Compile what builds batches on a CPU, so that no first batch has to wait for "
-        "it: when an image is built, say. NUMBA_CACHE_DIR names another folder to keep it in.",
+        "it: when an image is built, say. GPUSAMPLER_CACHE_DIR names a folder to keep it in.",
     )
     parser.add_argument(
         "kinds", nargs="*", metavar="KIND", help="fixed, random, stratified, pk; none: all"
@@ -83,6 +83,9 @@ def run_warmup(arguments: argparse.Namespace) -> int:
 
     try:
         folder = warmup(arguments.kinds or None)
+    except RuntimeError as error:
+        print(f"gpusampler warmup: {error}", file=sys.stderr)
+        return 1
     except ValueError as error:
         print(f"gpusampler warmup: {error}", file=sys.stderr)
         return 2
