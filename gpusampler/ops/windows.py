@@ -68,7 +68,7 @@ def _register(kind: str, twin: str, launch: str) -> None:
         places = held if guide is None else None
         _function(twin)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
         if guide is not None:
-            _function("gpusampler.cpu.order.by_class")(filled, held, guide)
+            _function("gpusampler.cpu.twin.by_class")(filled, held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):
