@@ -1,7 +1,7 @@
 """CPU twin: the same indices as the kernels, bit for bit, by the C code of this folder.
 
-Takes a Given of a plan, members, a seed and batch numbers. Fills out [n, B] int64, a slab of batches
-at a time and several on as many threads. Knows nothing of samplers or epochs.
+Takes a Given of a plan, members, a seed and batch numbers. Fills out [n, B] int64, a slab of
+batches at a time and several on as many threads. Knows nothing of samplers or epochs.
 """
 
 from __future__ import annotations
@@ -97,8 +97,9 @@ def _run(name: str, call: Call, rows: int, rows_each: int, threads: int) -> int:
     return max(results, default=0)
 
 
-def _rows_each(n: int, size: int, threads: int) -> int:
+def _rows_each(out: np.ndarray, threads: int) -> int:
     """Batches of a slab."""
+    n, size = out.shape
     slabs = threads * -(-n * size // (threads * SLAB))
     return min(max(1, SLAB // size), -(-n // slabs))
 
@@ -120,7 +121,7 @@ def draw_fixed(
     call = _prepared(given, _of_fixed).call(out, members, seed, g0, stride)
     call.slot_a, call.slot_b = given.slot_grid
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
-    _run("draw_fixed", call, len(out), _rows_each(*out.shape, threads), threads)
+    _run("draw_fixed", call, len(out), _rows_each(out, threads), threads)
 
 
 def _of_random(given: Any) -> Prepared:
@@ -175,7 +176,7 @@ def draw_stratified(
     call.slot_a, call.slot_b = given.slot_grid
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     most = max(1, MOST_PLACES // (given.plan.height + 1))
-    rows_each = min(most, _rows_each(*out.shape, threads))
+    rows_each = min(most, _rows_each(out, threads))
     _run("draw_stratified", call, len(out), rows_each, threads)
 
 
@@ -197,7 +198,7 @@ def draw_pk(
     call = _prepared(given, _of_pk).call(out, members, seed, g0, stride)
     call.slot_a, call.slot_b = given.slot_grid
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
-    _run("draw_pk", call, len(out), _rows_each(*out.shape, threads), threads)
+    _run("draw_pk", call, len(out), _rows_each(out, threads), threads)
 
 
 def by_class(out: np.ndarray, members: np.ndarray | None, guide: Guide) -> None:
