@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch.library import define, impl, register_fake
 from gpusampler.bits import random_bits
 from gpusampler.cpu import twin
 from gpusampler.ops import class_order, given
+from gpusampler.ops.kinds import KINDS
 
 # A compiled graph keeps what is a SymInt as a variable: neither another batch nor another
 # segment makes it compile again.
@@ -27,21 +29,6 @@ SCHEMA = (
     "(Tensor(a!) out, Tensor? members, Tensor?[] tables, SymInt[] numbers, int seed, SymInt g0, "
     "SymInt stride) -> ()"
 )
-# Of each kind the CPU twin, and the launch.
-BACKENDS = {
-    "fixed": (twin.draw_fixed, "gpusampler.kernels.launch.draw_fixed"),
-    "random": (twin.draw_random, "gpusampler.kernels.launch.draw_random"),
-    "stratified": (
-        twin.draw_stratified,
-        "gpusampler.kernels.stratified.draw_stratified",
-    ),
-    "pk": (twin.draw_pk, "gpusampler.kernels.pk.launch"),
-    "fixed_unique": (twin.draw_fixed, "gpusampler.kernels.unique.launch_fixed"),
-    "stratified_unique": (
-        twin.draw_stratified,
-        "gpusampler.kernels.unique.launch_stratified",
-    ),
-}
 
 
 def draw(
@@ -65,38 +52,43 @@ def _function(path: str) -> Callable[..., None]:
     return getattr(import_module(module), name)
 
 
-def _register(kind: str, backend: Callable[..., None], launch: str) -> None:
+def _array(members: Tensor | None) -> Any:
+    return None if members is None else members.numpy()
+
+
+def _register(kind: str, fill: str, launch: str) -> None:
     name = f"gpusampler::draw_{kind}"
     define(name, SCHEMA)
 
     @impl(name, "CPU")
     def _on_cpu(out, members, tables, numbers, seed, g0, stride):
-        found = given.checked(kind, out, members, tables, numbers, g0, stride)
-        held = None if members is None else members.numpy()
-        if len(out):
-            step, guide = stride if len(out) > 1 else 1, found.order_guide
-            places = held if guide is None else None
-            backend(out.numpy(), places, found, seed % (1 << 64), g0, step)
-            if guide is not None:
-                twin.by_class(out.numpy(), held, guide)
+        found, n = given.checked(kind, out, members, tables, numbers, g0, stride)
+        if n == 0:
+            return
+        held, filled, guide = _array(members), out.numpy(), found.order_guide
+        places = held if guide is None else None
+        _function(fill)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
+        if guide is not None:
+            twin.by_class(filled, held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):
-        found = given.checked(kind, out, members, tables, numbers, g0, stride)
-        step, guide = stride if len(out) > 1 else 1, found.order_guide
-        if len(out):
-            places = members if guide is None else None
-            with torch.cuda.device(out.device):
-                _function(launch)(out, places, tables, found, random_bits, seed, g0, step)
-                if guide is not None:
-                    class_order.by_class(out, members, found.firsts(out.device))
+        found, n = given.checked(kind, out, members, tables, numbers, g0, stride)
+        if n == 0:
+            return
+        step, guide = stride if n > 1 else 1, found.order_guide
+        places = members if guide is None else None
+        with torch.cuda.device(out.device):
+            _function(launch)(out, places, tables, found, random_bits, seed, g0, step)
+            if guide is not None:
+                class_order.by_class(out, members, found.firsts(out.device))
 
     @register_fake(name)
     def _nothing(out, members, tables, *_numbers):
         given.check_devices(out, members, tables)
 
 
-for _kind, (_backend, _launch) in BACKENDS.items():
-    _register(_kind, _backend, _launch)
+for _name, _kind in KINDS.items():
+    _register(_name, _kind.twin, _kind.launch)
 
-OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in BACKENDS}
+OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in KINDS}
