@@ -4,11 +4,17 @@
 void make_keys(
     const u64 *x, const u32 *y, const u32 *purposes, i64 m, u64 seed, u32 *k0, u32 *k1
 ) {
-    for (i64 e = 0; e < m; e++) {
-        u64 purpose = purposes ? purposes[e] : MEMBER, second;
-        u64 pair = philox(x[e], x[e] >> 32, y[e], purpose, seed, &second);
-        k0[e] = (u32)pair;
-        k1[e] = (u32)(pair >> 32);
+    for (i64 e = 0; e < m; e += LANES_OF_WIDE) {
+        Wide counters, labels, uses, second;
+        for (int d = 0; d < LANES_OF_WIDE; d++) {
+            counters[d] = x[e + d], labels[d] = y[e + d];
+            uses[d] = purposes ? purposes[e + d] : MEMBER;
+        }
+        Wide pair = philox_wide(counters, labels, uses, seed, &second);
+        for (int d = 0; d < LANES_OF_WIDE; d++) {
+            k0[e + d] = (u32)pair[d];
+            k1[e + d] = (u32)(pair[d] >> 32);
+        }
     }
 }
 

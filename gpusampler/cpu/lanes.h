@@ -24,7 +24,8 @@ typedef struct {
 
 void permute_lanes(u32 *points, i64 deep, i64 count, const Lanes *lanes, LaneRoom *room);
 
-// Words 0 and 1 of Philox(seed; x, y, purpose), of each lane; purposes: none where all are MEMBER.
+// Words 0 and 1 of Philox(seed; x, y, purpose), of each lane, and of what fills up the last eight;
+// purposes: none where all are MEMBER.
 void make_keys(
     const u64 *x, const u32 *y, const u32 *purposes, i64 m, u64 seed, u32 *k0, u32 *k1
 );

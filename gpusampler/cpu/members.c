@@ -126,9 +126,8 @@ static void rank_span(Back *back, i64 s, Permutation p) {
 static void draw_spans(Back *back) {
     i64 filled = back->spans;
     back->spans = back->points = 0;
-    for (i64 s = filled; s % 8; s++) back->span_cycle[s] = back->span_label[s] = 0;
     make_keys(
-        back->span_cycle, back->span_label, 0, (filled + 7) / 8 * 8, back->call->seed,
+        back->span_cycle, back->span_label, 0, filled, back->call->seed,
         back->span_k0, back->span_k1
     );
     Permutation perms[MOST_SPANS];

@@ -15,7 +15,7 @@ enum { CLASS, SIZE, FIRST, COLUMNS };
 enum { GUIDE_SHIFT, STEPS };
 
 typedef struct {
-    u64 class_bits[CHUNK], member_bits[CHUNK], places[CHUNK];
+    u64 class_bits[CHUNK + LANES_OF_WIDE], member_bits[CHUNK + LANES_OF_WIDE], places[CHUNK];
 } RandomRoom;
 
 static u64 high_half(u64 x, u64 y) {  // of a 64 x 64 bit product
@@ -26,10 +26,13 @@ static void make_bits(const Call *call, i64 at, i64 m, RandomRoom *room) {
     i64 row = at / call->size, slot = at - row * call->size;
     for (i64 e = 0, run; e < m; e += run, row++, slot = 0) {
         run = least(call->size - slot, m - e);
-        u64 g = (u64)(call->g0 + row * call->stride), high = g >> 32;
-        u64 *first = room->class_bits + e, *second = room->member_bits + e;
-        for (i64 d = 0; d < run; d++)
-            first[d] = philox(g, high, (u64)(slot + d), PICK, call->seed, second + d);
+        const Wide each = {0, 1, 2, 3, 4, 5, 6, 7}, none = {0};
+        Wide g = none + (u64)(call->g0 + row * call->stride), second;
+        for (i64 d = 0; d < run; d += LANES_OF_WIDE) {  // the last writes on into the next run
+            Wide first = philox_wide(g, each + (u64)(slot + d), none + PICK, call->seed, &second);
+            *(Wide *)(room->class_bits + e + d) = first;
+            *(Wide *)(room->member_bits + e + d) = second;
+        }
     }
 }
 

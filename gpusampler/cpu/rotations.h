@@ -39,8 +39,8 @@ typedef struct {
     u32 start[LANES], length[LANES], base[LANES], lag[LANES], sigma_at[LANES], rho_at[LANES];
     u64 to[LANES], of[LANES];
     Lanes sigma, rho;
-    u64 x[2 * LANES + 2];
-    u32 y[2 * LANES + 2], purpose[2 * LANES + 2], key0[2 * LANES + 2], key1[2 * LANES + 2];
+    u64 x[2 * LANES + 8];
+    u32 y[2 * LANES + 8], purpose[2 * LANES + 8], key0[2 * LANES + 8], key1[2 * LANES + 8];
     u32 points[LANES], items[LANES];
     LaneRoom lanes;
 } Runs;

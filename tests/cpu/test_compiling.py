@@ -268,9 +268,14 @@ def test_where_all_compilers_fail_the_error_says_what_each_said(none, monkeypatc
     assert compiler.build("base")  # the next in line
 
 
-def test_ziglang_is_the_last_of_the_compilers(none, monkeypatch):
+def test_ziglang_is_taken_before_the_machines_own_and_for_all_machines_of_a_level(
+    none, monkeypatch
+):
     monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: name == "ziglang")
-    assert list(compiler.compilers()) == [[sys.executable, "-m", "ziglang", "cc"]]
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    first, *others = compiler.compilers()
+    assert first == [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
+    assert others == [["clang"], ["cc"], ["gcc"]]
 
 
 def test_sources_that_are_gone_are_told(monkeypatch):
@@ -367,6 +372,7 @@ def test_every_kind_at_its_edges_under_the_sanitizers(monkeypatch, tmp_path):
         pytest.skip("gcc's sanitizers are not installed")
     monkeypatch.setenv("CC", "gcc")
     monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, *SANITIZE))
+    monkeypatch.setattr(compiler, "LINK", ())
     path = tmp_path / "library.so"
     path.write_bytes(compiler.build("base"))
     ran = subprocess.run(
