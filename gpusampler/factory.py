@@ -137,7 +137,8 @@ class SamplerFactory:
         schedule = alpha if callable(alpha) else None
         first = checks.alpha(alpha(0), epoch=0) if callable(alpha) else alpha
         asked = {name: options.pop(name) for name in keywords.MIXING if name in options}
-        mix = mixes.mix(index.host_sizes, alpha=first, num_samples=index.num_samples, **asked)
+        used = index.samples_in_use if asked.get("weighting") == "repeat_factor" else 0
+        mix = mixes.mix(index.host_sizes, alpha=first, num_samples=used, **asked)
         options |= {name: asked[name] for name in ("weighting", "drop_empty") if name in asked}
         options["schedule"] = schedule
         if kind == "stratified":
@@ -145,7 +146,7 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        counts = plan.fixed_counts(mix, size)
+        counts = sampler.counts_of(sampler._first)
         plan.warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
         return self._told(sampler)
 

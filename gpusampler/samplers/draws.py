@@ -17,8 +17,9 @@ from gpusampler.index.class_index import ClassIndex
 from gpusampler.ops import given
 from gpusampler.ops import windows as ops
 from gpusampler.ops.given import stream_of
-from gpusampler.plans import blocks, weights
+from gpusampler.plans import blocks
 from gpusampler.plans import fixed as plan
+from gpusampler.stream.history import Mark
 from gpusampler.stream.segment import Segment
 
 DRAW_BLOCK_SLOTS = 1 << 20
@@ -28,13 +29,13 @@ class FixedSegment(Segment):
     """Batches of the same class counts."""
 
     def __init__(
-        self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
-        number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
+        self, mark: Mark, index: ClassIndex, seed: int, batch_size: int, first: int,
+        by_class: bool = False, unique: bool = False,
     ):  # fmt: skip
-        counts = plan.fixed_counts(mix, batch_size)
+        counts, start = plan.fixed_counts(mark.mix, batch_size), mark.start
         if unique:
             start = blocks.aligned(start, index.host_sizes, counts, False)
-        super().__init__(number, first, start)
+        super().__init__(mark.number, first, start)
         self.index, self.seed = index, seed
         # g * count are added, of which first * count were not drawn
         before = start - first * counts
@@ -42,7 +43,13 @@ class FixedSegment(Segment):
         self._kind = "fixed_unique" if unique else "fixed"
         if unique:
             self._plan = blocks.with_blocks(self._plan)
-        self._given = given.tables_on(index.device, self._kind, self._plan, first, number, by_class)
+        where = index.device, self._kind
+        self._given = given.tables_on(*where, self._plan, first, mark.number, by_class)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[C] int64, in every batch."""
+        return self._plan.counts
 
     def mean_counts(self) -> np.ndarray:
         return self._plan.counts.astype(np.float64)
@@ -59,12 +66,13 @@ class RandomSegment(Segment):
     """Slots whose classes are drawn one by one, with replacement."""
 
     def __init__(
-        self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int, counter: bool,
-        number: int, first: int, by_class: bool = False,
+        self, mark: Mark, index: ClassIndex, seed: int, batch_size: int, counter: bool, first: int,
+        by_class: bool = False,
     ):  # fmt: skip
+        number = mark.number
         super().__init__(number, first, np.zeros(index.num_classes, np.int64))
         self.index, self.seed, self.batch_size, self.counter = index, seed, batch_size, counter
-        self._plan = plan.random_plan(mix, index.host_sizes, index.host_offsets)
+        self._plan = plan.random_plan(mark.mix, index.host_sizes, index.host_offsets)
         if not counter and len(self._plan.rows) > 1 << 24:
             raise ValueError(
                 f"torch.multinomial takes 2^24 classes, not {len(self._plan.rows)}; "

@@ -15,8 +15,9 @@ from gpusampler.bits import random_bits
 from gpusampler.index.class_index import ClassIndex
 from gpusampler.ops import given
 from gpusampler.ops import windows as ops
-from gpusampler.plans import blocks, weights
+from gpusampler.plans import blocks
 from gpusampler.plans.stratified import stratified_plan
+from gpusampler.stream.history import Mark
 from gpusampler.stream.segment import Segment
 
 
@@ -24,19 +25,20 @@ class StratifiedSegment(Segment):
     """Batches that each have every class's quota, rounded down or up."""
 
     def __init__(
-        self, mix: weights.Weights, index: ClassIndex, seed: int, batch_size: int,
-        number: int, first: int, start: np.ndarray, by_class: bool = False, unique: bool = False,
+        self, mark: Mark, index: ClassIndex, seed: int, batch_size: int, first: int,
+        by_class: bool = False, unique: bool = False,
     ):  # fmt: skip
-        sizes = index.host_sizes
-        self._plan = stratified_plan(mix, sizes, index.host_offsets, batch_size, start)
+        mix, sizes = mark.mix, index.host_sizes
+        self._plan = stratified_plan(mix, sizes, index.host_offsets, batch_size, mark.start)
         if unique:
             start = blocks.aligned(self._plan.start, sizes, *self._plan.draws)
             self._plan = blocks.with_blocks(replace(self._plan, start=start))
-        super().__init__(number, first, self._plan.start)
+        super().__init__(mark.number, first, self._plan.start)
         self.index, self.seed = index, seed
         self._means = mix.shares() * batch_size
         self._kind = "stratified_unique" if unique else "stratified"
-        self._given = given.tables_on(index.device, self._kind, self._plan, first, number, by_class)
+        where = index.device, self._kind
+        self._given = given.tables_on(*where, self._plan, first, mark.number, by_class)
 
     def mean_counts(self) -> np.ndarray:
         return self._means

@@ -5,8 +5,10 @@ Takes counts or weights per class, a class index and a seed. Gives a StreamBatch
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from gpusampler import checks
@@ -107,7 +109,7 @@ class MixedBatchSampler(StreamBatchSampler):
                 f"were given; pass None for class_weights"
             )
         if isinstance(class_weights, Weights):
-            return class_weights
+            return replace(class_weights, which=class_weights.which.copy())
         return rule(class_weights, self.index.host_sizes, self._drop_empty, "class_weights")
 
     def _given(self, **numbers: Any) -> Weights:
@@ -137,8 +139,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
                              ascending; those of a class in the order in which they are drawn.
     unique                   True: no batch has a member of a class twice, if the class has as many
                              as the batch has draws of it; a class of fewer gives each of its
-                             members as often, or once more. A change of mix lets all classes begin
-                             with a new pass over their members.
+                             members as often, or once more.
     weighting, drop_empty, schedule
                              how set_alpha() makes a mix of alpha; alpha by epoch, from 1 on.
     sampler                  for Lightning, which passes a DistributedSampler here.
@@ -195,14 +196,17 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         first = mark.epoch * self.n_batches
         return FixedSegment(
-            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
-            self.order == "class", self.unique,
+            mark, self.index, self.seed, self.batch_size, first, self.order == "class", self.unique
         )  # fmt: skip
 
-    def warn_of(self, mix: Weights, scheduled: bool) -> None:
+    def warn_of(self, mark: Mark, scheduled: bool) -> None:
         if not (scheduled and self._warned):  # a schedule's mixes are many, and much alike
             self._warned = self._warned or scheduled
-            plan.warn_uneven(mix, plan.fixed_counts(mix, self.batch_size), stacklevel=6)
+            plan.warn_uneven(mark.mix, self.counts_of(mark), stacklevel=6)
+
+    def counts_of(self, mark: Mark) -> np.ndarray:
+        """[C] int64: the counts in every batch of this mix."""
+        return self.segment_of(mark).counts  # type: ignore[attr-defined]
 
 
 class WeightedRandomBatchSampler(MixedBatchSampler):
@@ -273,8 +277,7 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         counter = self.class_draw == "counter"
         first = 0 if counter else mark.epoch * self.n_batches
         return RandomSegment(
-            mark.mix, self.index, self.seed, self.batch_size, counter, mark.number, first,
-            self.order == "class",
+            mark, self.index, self.seed, self.batch_size, counter, first, self.order == "class"
         )  # fmt: skip
 
     def _class_draws(self) -> str:

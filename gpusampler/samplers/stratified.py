@@ -81,8 +81,7 @@ class StratifiedBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         first = mark.epoch * self.n_batches
         return StratifiedSegment(
-            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
-            self.order == "class", self.unique,
+            mark, self.index, self.seed, self.batch_size, first, self.order == "class", self.unique
         )  # fmt: skip
 
     @property
