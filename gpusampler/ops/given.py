@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler.ops import plan_checks
-from gpusampler.ops.plan_checks import NUMBERS, TABLES, refuse
+from gpusampler.ops.kinds import KINDS
+from gpusampler.plans.table_checks import refuse
 
 MOST_DRAWS = 1 << 62  # of a stream: ordinals are of 64 bits, with a sign on some devices
 MOST_SLOTS = 1 << 31  # of a window, times its stride: positions in it are of 32 bits
@@ -133,9 +133,10 @@ def checked(
 
     Raises  ValueError: a shape, dtype, device, table or number does not fit the others.
     """
-    entry, few = _entry_of(kind, tables, numbers), len(TABLES[kind])
+    entry, few = _entry_of(kind, tables, numbers), len(KINDS[kind].tables)
     if len(tables) > few and (kind != "random" or len(tables) > few + 1):
-        refuse(f"kind {kind!r} has the tables {', '.join(TABLES[kind])}, not {len(tables)} tables")
+        names = ", ".join(KINDS[kind].tables)
+        refuse(f"kind {kind!r} has the tables {names}, not {len(tables)} tables")
     if entry is None:
         entry = _read(kind, tables[:few], numbers)
     if out is None:
@@ -224,16 +225,18 @@ def _entry_of(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entr
     if len(tables) < len(entry.tables):
         return None
     for known, version, table in zip(entry.tables, entry.versions, tables, strict=False):
-        if known() is not table or (version is not None and version != table._version):
+        if known() is not table:
+            return None
+        if version is not None and version != table._version:
             return None
     return entry
 
 
 def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
     """Tables that are not known: their shapes, and then their contents."""
-    names = TABLES[kind]
-    if len(numbers) != 3 + len(NUMBERS[kind]):
-        told = ", ".join(("first", "segment", "by_class", *NUMBERS[kind]))
+    names = KINDS[kind].tables
+    if len(numbers) != 3 + len(KINDS[kind].numbers):
+        told = ", ".join(("first", "segment", "by_class", *KINDS[kind].numbers))
         refuse(f"kind {kind!r} has the numbers {told}, not {list(numbers)}")
     if len(tables) != len(names):
         refuse(f"kind {kind!r} has the tables {', '.join(names)}, not {len(tables)} tables")
@@ -246,7 +249,7 @@ def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
         if table.device != tables[0].device:
             refuse(f"{name} must be on the other tables' device, not on {table.device}")
     arrays = [np.array(table.cpu().numpy()) for table in tables]
-    plan = plan_checks.plan_of(kind, arrays, list(numbers[3:]))
+    plan = KINDS[kind].plan_of(arrays, list(numbers[3:]))
     return _remember(kind, tables, numbers, plan)
 
 

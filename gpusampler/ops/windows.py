@@ -20,6 +20,7 @@ from torch.library import define, impl, register_fake
 
 from gpusampler.bits import random_bits
 from gpusampler.ops import class_order, given
+from gpusampler.ops.kinds import KINDS
 
 # A compiled graph keeps what is a SymInt as a variable: neither another batch nor another
 # segment makes it compile again.
@@ -27,21 +28,6 @@ SCHEMA = (
     "(Tensor(a!) out, Tensor? members, Tensor?[] tables, SymInt[] numbers, int seed, SymInt g0, "
     "SymInt stride) -> ()"
 )
-# Of each kind the CPU twin, and the launch.
-BACKENDS = {
-    "fixed": ("gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.launch.draw_fixed"),
-    "random": ("gpusampler.cpu.fixed.draw_random", "gpusampler.kernels.launch.draw_random"),
-    "stratified": (
-        "gpusampler.cpu.stratified.draw_stratified",
-        "gpusampler.kernels.stratified.draw_stratified",
-    ),
-    "pk": ("gpusampler.cpu.pk.draw_pk", "gpusampler.kernels.pk.launch"),
-    "fixed_unique": ("gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.unique.launch_fixed"),
-    "stratified_unique": (
-        "gpusampler.cpu.stratified.draw_stratified",
-        "gpusampler.kernels.unique.launch_stratified",
-    ),
-}
 
 
 def draw(
@@ -101,7 +87,7 @@ def _register(kind: str, twin: str, launch: str) -> None:
         given.check_devices(out, members, tables)
 
 
-for _kind, (_twin, _launch) in BACKENDS.items():
-    _register(_kind, _twin, _launch)
+for _name, _kind in KINDS.items():
+    _register(_name, _kind.twin, _kind.launch)
 
-OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in BACKENDS}
+OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in KINDS}

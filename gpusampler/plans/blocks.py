@@ -26,6 +26,7 @@ import numpy as np
 from gpusampler.bits.random_bits import grid_or_none
 from gpusampler.plans.columns import SIZE as ROW_SIZE
 from gpusampler.plans.fixed import COUNT, SIZE, FixedPlan
+from gpusampler.plans.table_checks import check_same
 
 # Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
 # LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the
@@ -122,3 +123,14 @@ def block_table(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.nd
         grids = np.array([grid_or_none(n) for n in distinct.tolist()]).reshape(-1, 2)
         table[:, grid : grid + 2] = np.maximum(grids, 1)[which]
     return table.astype(np.uint32).view(np.int32)
+
+
+def plan_of_tables(plan_type: Any, *given: Any) -> Any:
+    """The plan of these tables, the last of which is its blocks', and numbers.
+
+    Raises  ValueError: they are no plan's.
+    """
+    at = len(plan_type.TABLES)
+    made = with_blocks(plan_type.of_tables(*given[:at], *given[at + 1 :]))
+    check_same("blocks", given[at], made.blocks.table)
+    return made

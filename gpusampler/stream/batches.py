@@ -22,7 +22,7 @@ from gpusampler.ops import graphs
 from gpusampler.plans.weights import Weights
 from gpusampler.stream.describe import table
 from gpusampler.stream.history import History, Mark, Schedule
-from gpusampler.stream.segment import Segment
+from gpusampler.stream.segment import Segment, Stretch
 
 MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key
 # table (8 bytes a batch and a cycle, so 12 a slot at the worst) then stays below 1.5 GiB
@@ -118,6 +118,13 @@ class Batches:
         self._first, self._schedule = first, schedule
         self._origin = fingerprint.of_bytes(self._identity(first))
         self._history = History((first,), schedule)
+
+    def _stretch(self, mark: Mark) -> Stretch:
+        """What is drawn by a mark: the batches of its epoch and those that follow."""
+        return Stretch(
+            self.index, self.seed, self.batch_size, mark.number, mark.epoch * self.n_batches,
+            mark.start, self.order == "class", self.unique,
+        )  # fmt: skip
 
     @abstractmethod
     def _segment(self, mark: Mark) -> Segment:
