@@ -183,8 +183,7 @@ class SamplerFactory:
         schedule = alpha if callable(alpha) else None
         first = checks.alpha(alpha(0), epoch=0) if callable(alpha) else alpha
         asked = {name: options.pop(name) for name in keywords.MIXING if name in options}
-        used = index.samples_in_use if asked.get("weighting") == "repeat_factor" else 0
-        mix = mixes.mix(index.host_sizes, alpha=first, num_samples=used, **asked)
+        mix = mixes.mix(index.host_sizes, alpha=first, num_samples=index.num_samples, **asked)
         options |= {name: asked[name] for name in ("weighting", "drop_empty") if name in asked}
         options["schedule"] = schedule
         if kind == "stratified":

@@ -95,14 +95,6 @@ class ClassIndex:
         """
         return fingerprint.of_members(self.members, self.host_offsets, self.num_samples)
 
-    @cached_property
-    def samples_in_use(self) -> int:
-        """How many samples are members: fewer than num_samples where the index is of part of a
-        dataset. One pass over members where classes may share samples."""
-        if self._disjoint or self.members is None:
-            return int(self.host_offsets[-1])
-        return len(torch.unique(self.members))
-
     def __repr__(self) -> str:
         return (
             f"ClassIndex({self.num_classes} classes, {self.num_samples} samples, "

@@ -38,7 +38,7 @@ def mix(
     alpha, beta, threshold  the number that goes with the weighting, see gpusampler.plans.weights.
     shares       [C] what part of the draws each class has, in any unit. weights: the same.
     rates        [C] how often one member of each class is drawn: its share is rate x size.
-    num_samples  that are members, each once, for the weighting "repeat_factor".
+    num_samples  of the dataset, for the weighting "repeat_factor".
     Raises       ValueError: none of them, or several.
 
     >>> sizes = np.array([90, 10])

@@ -303,19 +303,6 @@ def test_an_empty_class_is_refused_only_where_it_would_weigh():
     assert weights.power(np.array([4, 0]), 1.0, drop_empty=True).shares().tolist() == [1, 0]
 
 
-def test_repeat_factors_of_part_of_a_dataset_are_those_of_its_samples():
-    """Indices beyond the part made classes look rarer, and so drawn more often."""
-    part = [[5, 900, 3], [4, 77], list(range(100, 140)), [5, 9_000_000]]
-    numbers = {x: i for i, x in enumerate(sorted({x for group in part for x in group}))}
-    whole = [[numbers[x] for x in group] for group in part]
-    asked = {"weighting": "repeat_factor", "threshold": 0.3, "device": "cpu"}
-    mixes_of = [SamplerFactory().get(x, 64, 10, kind="stratified", **asked) for x in (part, whole)]
-    counts = [sampler.class_counts.tolist() for sampler in mixes_of]
-    assert counts[0] == counts[1]
-    expected = slow.repeat_factor_weights([3, 2, 40, 2], 0.3, 46)
-    assert np.allclose(counts[0], 640 * np.array(expected, float) / sum(expected))
-
-
 @pytest.mark.parametrize("beta", [1 - Fraction(1, 10**k) for k in (21, 40, 80, 300)])
 def test_a_beta_that_is_nearly_one_is_refused_by_name(beta):
     asked = {"weighting": "effective_number", "device": "cpu"}
