@@ -55,7 +55,8 @@ bench: .venv/.installed
 # On a machine with CUDA, with the Python whose torch drives it.
 gpu:
 	$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(PYTHON) -m pytest tests --ignore tests/test_demo.py --ignore tests/test_house.py --ignore tests/project
+	$(PYTHON) -m pytest tests --ignore tests/project/test_demo.py --ignore tests/project/test_house.py \
+		--ignore tests/project/test_package.py --ignore tests/project/test_types.py
 	$(PYTHON) -m pytest bench/test_build.py bench/test_batch.py --write-results
 
 clean:

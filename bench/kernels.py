@@ -14,11 +14,9 @@ from pathlib import Path
 os.environ["TRITON_INTERPRET"] = "1"  # gpusampler.kernels is imported for its settings alone
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-import aot
-import emulated
-import shipped
 from cases import Case
 from conftest import write_section
+from emulator import aot, emulated, shipped
 
 # An H100's datasheet: 132 multiprocessors, 128 lanes each, 1.755 GHz; bytes a second.
 LANES, MEMORY = 132 * 128 * 1.755e9, 3.35e12
@@ -60,7 +58,7 @@ def main() -> None:
         "## Compiled kernels, sm_90 (predicted, not measured)",
         "",
         "N=1e6, C=100, B=1024, windows of 64 batches with their tables. Instructions executed are",
-        "PTX's, counted by the emulator in `tests/ptx.py`; those in the code are SASS's, an index,",
+        "PTX's, counted by `tests/emulator/ptx.py`; those in the code are SASS's, an index,",
         "with loops that seldom run. The rates are predictions: lanes a second over instructions,",
         "and past L2 (N=1e8) also memory's bytes a second over a sector read and 8 bytes written.",
         "",

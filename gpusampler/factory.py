@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from gpusampler import checks
 from gpusampler.index.class_index import ClassIndex
-from gpusampler.plans import fixed as plan
 from gpusampler.plans import mixes
+from gpusampler.plans.fixed import fixed_counts
+from gpusampler.plans.uneven import warn_uneven
 from gpusampler.samplers import keywords
-from gpusampler.samplers.mixed import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.samplers.fixed import WeightedFixedBatchSampler
 from gpusampler.samplers.options import Alpha, MixOptions, Options, RandomOptions
 from gpusampler.samplers.pk import PKBatchSampler
+from gpusampler.samplers.random import WeightedRandomBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
 from gpusampler.stream.sampler import StreamBatchSampler
 
@@ -190,8 +192,8 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        counts = plan.fixed_counts(mix, size)
-        plan.warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        counts = fixed_counts(mix, size)
+        warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
         return self._told(sampler)
 
     def _make_pk(

@@ -14,6 +14,7 @@ import numpy as np
 
 U32 = 0xFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
+I63 = 0x7FFFFFFFFFFFFFFF
 
 # One purpose a use, so that no two uses share a key. The word is purpose | segment << 8;
 # only uses that restart with a segment put it there.
@@ -35,7 +36,7 @@ PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
 # 4-tuples at the corners of grid rectangles, n = 32..42 (z <= 1.6); joint triples of high and
 # low bits, shared rows, shared columns and order at n = 100..2^31-1, 8e6 keys (|z| <= 2.7 of 135).
 # What failed there: one folded multiply (z 4293; with a keyed multiplier 52), and 8 half-rounds
-# even of the 32-bit function (z 17). tests/test_permutation.py repeats the test in small.
+# even of the 32-bit function (z 17). tests/cpu/test_permutation.py repeats the test in small.
 HALF_ROUNDS = 12
 ROUND_M0, ROUND_M1 = 0x9E3B, 0xB979
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85

@@ -25,6 +25,7 @@ from gpusampler.bits.random_bits import grid_or_none
 from gpusampler.plans.columns import BASE
 from gpusampler.plans.columns import SIZE as ROW_SIZE
 from gpusampler.plans.fixed import COUNT, SIZE, FixedPlan
+from gpusampler.plans.table_checks import check_same
 
 # Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
 # LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the
@@ -105,3 +106,14 @@ def passes_begun(start: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Draws of each class before a mix, [C] int64, rounded up to whole passes: where the mix is
     another, so are the blocks, and members that came last must not come first."""
     return -(-start // np.maximum(sizes, 1)) * sizes
+
+
+def plan_of_tables(plan_type: Any, *given: Any) -> Any:
+    """The plan of these tables, the last of which is its blocks', and numbers.
+
+    Raises  ValueError: they are no plan's.
+    """
+    at = len(plan_type.TABLES)
+    made = with_blocks(plan_type.of_tables(*given[:at], *given[at + 1 :]))
+    check_same("blocks", given[at], made.blocks.table)
+    return made

@@ -1,0 +1,75 @@
+"""The README: its code runs, and nothing in it is left to fill in."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+BEFORE = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from gpusampler import ClassIndex, SamplerFactory
+labels = (torch.rand(10_000) ** 2 * 5).long()
+features = torch.randn(10_000, 2)
+"""
+
+
+def run(code: str) -> str:
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def block_with(words: str) -> str:
+    (found,) = (block for block in BLOCKS if words in block)
+    return found
+
+
+def test_the_first_code_of_the_readme_runs_in_eight_lines():
+    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 8
+    assert "torch.Size([64]) torch.Size([100, 64])" in run(BLOCKS[0])
+
+
+def test_the_uses_of_a_sampler_run():
+    code = block_with("sampler.batch(10**12)").replace('"cuda"', '"cpu"')
+    assert "1000 batches of 1024" in run(BEFORE + code)
+
+
+def test_corpora_are_mixed_at_their_temperature():
+    told = run(BEFORE + block_with("ConcatDataset(corpora)"))
+    sizes = [50_000, 9_000, 700, 20]
+    shares = [size**0.3 / sum(size**0.3 for size in sizes) for size in sizes]
+    for line, size, share in zip(told.splitlines()[2:], sizes, shares, strict=True):
+        assert line.split()[1] == str(size) and abs(float(line.split()[3]) - share) < 1e-4
+
+
+def test_the_training_script_goes_on_with_another_number_of_processes(tmp_path):
+    script = block_with("init_process_group")
+    assert len(script.splitlines()) <= 36
+    places = []
+    for processes, epochs in ((2, 2), (3, 3)):
+        (tmp_path / "train.py").write_text(script.replace("epoch < 5", f"epoch < {epochs}"))
+        loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+        ran = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+             str(processes), "train.py"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=150,
+            env=os.environ | loopback | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )  # fmt: skip
+        found = [line.split() for line in ran.stdout.splitlines()]
+        places.append([(int(epoch), int(batch)) for epoch, batch, _ in found])
+        assert places[-1], ran.stderr
+    each = [
+        [(epoch, 20 * w * i) for i in range(1, 240 // w // 20 + 1)]
+        for w in (2, 3)
+        for epoch in range(3)
+    ]
+    assert places[0] == each[0] + each[1]
+    assert places[1] == each[5]
+
+
+def test_no_figure_of_the_readme_is_left_to_fill_in():
+    assert not re.search(r"\b[A-Z]{3,}_(TABLE|FIGURES?)\b", README)
