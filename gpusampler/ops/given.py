@@ -9,7 +9,7 @@ comparisons. Knows nothing of how a kind draws.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,7 +100,7 @@ class _Entry:
     """Tables that were found to be of one plan, by identity, and what a call must keep to."""
 
     kind: str
-    tables: tuple[weakref.ref, ...]
+    tables: tuple[Callable[[], Any], ...]  # weak references
     versions: tuple[int | None, ...]
     numbers: tuple[int, ...]
     given: Given
@@ -227,7 +227,7 @@ def _entry_of(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entr
     for known, version, table in zip(entry.tables, entry.versions, tables, strict=False):
         if known() is not table:
             return None
-        if version is not None and version != table._version:  # type: ignore[union-attr]
+        if version is not None and version != table._version:
             return None
     return entry
 

@@ -169,6 +169,12 @@ class StratifiedPlan:
         return class_guide(first_places(self.rows))
 
     @property
+    def draws(self) -> tuple[np.ndarray, np.ndarray]:
+        """[C] int64 and bool: the draws of each class in every batch, and whether some batches have
+        one more."""
+        return self.rows[:, BASE].astype(np.int64), self.class_leaf >= 0
+
+    @property
     def tree(self) -> tuple[int, int]:
         return self.root, self.height
 

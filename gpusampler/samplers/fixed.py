@@ -105,10 +105,10 @@ class FixedSegment(Segment):
     """Batches of the same class counts."""
 
     def __init__(self, stretch: Stretch, mix: Weights):
-        sizes = stretch.index.host_sizes
+        sizes, counts = stretch.index.host_sizes, fixed_counts(mix, stretch.batch_size)
         if stretch.unique:
-            stretch = replace(stretch, start=blocks.passes_begun(stretch.start, sizes))
-        counts = fixed_counts(mix, stretch.batch_size)
+            start = blocks.aligned(stretch.start, sizes, counts, False)
+            stretch = replace(stretch, start=start)
         # g * count are added, of which first * count were not drawn
         before = stretch.start - stretch.first * counts
         plan = fixed_plan(counts, sizes, stretch.index.host_offsets, before)

@@ -5,7 +5,6 @@ Takes counts or weights per class, a class index and a seed. Gives a StreamBatch
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from gpusampler import checks
@@ -26,7 +25,7 @@ class MixedBatchSampler(StreamBatchSampler):
         super().__init__(class_idxs, batch_size, n_batches, **options)
         self._weighting = checks.choice("weighting", weighting, weights.WEIGHTINGS)
         self._drop_empty = checks.flag("drop_empty", drop_empty)
-        self._warned = self._passes_told = False
+        self._warned = False
 
     def _rules(self) -> dict[str, Any]:
         return {"weighting": self._weighting, "drop_empty": self._drop_empty}
@@ -38,8 +37,6 @@ class MixedBatchSampler(StreamBatchSampler):
                 f"{schedule!r} ({type(schedule).__name__}); pass a function"
             )
         super()._begin_with(mix, schedule)
-        if schedule is not None:
-            self._warn_of_passes()
 
     def _identity(self, mark: Mark) -> bytes:
         return packing.mix_bytes(mark.mix)
@@ -58,8 +55,8 @@ class MixedBatchSampler(StreamBatchSampler):
         alpha   in [0, 1], or a function of the epoch that gives it. With the weighting that the
                 sampler was made with.
         An epoch that was begun keeps its mix. Members go on in their order: a class that is drawn
-        more or less often from then on still goes through all its members before any repeats
-        (with unique=True its pass begins anew). next(iter(sampler)) begins an epoch, too.
+        more or less often from then on still goes through all its members before any repeats (with
+        unique=True see README). next(iter(sampler)) begins an epoch, too.
         All ranks must call it alike, in the same epoch; state_dict() holds it. What is kept is the
         mix in force and the one to come: earlier epochs can then not be asked for any more.
         """
@@ -111,19 +108,7 @@ class MixedBatchSampler(StreamBatchSampler):
     def _given(self, **numbers: Any) -> Weights:
         return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **numbers)
 
-    def _warn_of_passes(self) -> None:
-        if self.unique and not self._passes_told:
-            self._passes_told = True
-            warnings.warn(
-                "with unique=True every change of the class mix begins each class's pass over its "
-                "members anew, in a new order: a mix that changes more often than a class is gone "
-                "through leaves some of its members undrawn for long; change it seldom, or leave "
-                "out unique",
-                stacklevel=4,
-            )
-
     def _change(self, mix: Weights, schedule: Any = None, told: Any = None) -> None:
-        self._warn_of_passes()
         with self._changes:
             epoch = self._position.boundary(self._layout)
             self._history = self._history.changed_at(epoch, mix, self, schedule, told)

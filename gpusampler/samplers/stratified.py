@@ -99,10 +99,10 @@ class StratifiedSegment(Segment):
 
     def __init__(self, stretch: Stretch, mix: Weights):
         index, size = stretch.index, stretch.batch_size
-        if stretch.unique:
-            stretch = replace(stretch, start=blocks.passes_begun(stretch.start, index.host_sizes))
         plan = stratified_plan(mix, index.host_sizes, index.host_offsets, size, stretch.start)
         if stretch.unique:
+            start = blocks.aligned(stretch.start, index.host_sizes, *plan.draws)
+            stretch, plan = replace(stretch, start=start), replace(plan, start=start)
             super().__init__(stretch, blocks.with_blocks(plan), "stratified_unique")
         else:
             super().__init__(stretch, plan, "stratified")
