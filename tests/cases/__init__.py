@@ -14,7 +14,7 @@ import torch
 from reference import slow_reference as slow
 
 from gpusampler.bits import random_bits
-from gpusampler.cpu import fixed as cpu
+from gpusampler.cpu import twin as cpu
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import weights

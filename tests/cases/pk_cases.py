@@ -20,7 +20,7 @@ from reference import slow_kinds
 
 from cases import POISON, on, tables_on
 from gpusampler.bits import random_bits
-from gpusampler.cpu import pk as cpu_pk
+from gpusampler.cpu import twin as cpu_pk
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import pk as plan_pk

@@ -15,7 +15,7 @@ from reference import slow_kinds as slow
 
 from cases import POISON, on, tables_on
 from gpusampler.bits import random_bits
-from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.cpu import twin as cpu_stratified
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import weights

@@ -2,7 +2,6 @@
 
 import random
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -22,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import slow_reference
 
-from gpusampler.cpu import fixed as cpu
 from gpusampler.cpu import parallel
+from gpusampler.cpu import twin as cpu
 from gpusampler.plans import fixed as plan
 
 
@@ -135,9 +134,6 @@ def test_threads_do_not_change_the_answer(threads, monkeypatch):
     assert (twin_fixed(case, 3, 40), twin_random(case, 3, 40)) == expected
 
 
-def test_torch_and_numba_both_bound_the_threads(monkeypatch):
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)
+def test_torch_bounds_the_threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert [parallel.threads_for(work, 10) for work in (5, 25, 1000)] == [1, 2, 3]
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 2)
-    assert parallel.threads_for(1000, 10) == 2

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpusampler import ClassIndex, SamplerFactory
-from gpusampler.cpu import order as cpu_order
+from gpusampler.cpu import twin as cpu_order
 from gpusampler.ops import class_order
 from gpusampler.plans.order_guide import class_guide
 

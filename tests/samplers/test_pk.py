@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpusampler import ClassIndex
 from gpusampler.cpu import parallel
-from gpusampler.cpu import pk as cpu_pk
+from gpusampler.cpu import twin as cpu_pk
 from gpusampler.plans import pk as plan_pk
 from gpusampler.samplers.pk import PKBatchSampler
 

@@ -18,7 +18,7 @@ from reference import slow_kinds
 
 from gpusampler import ClassIndex, WeightedFixedBatchSampler
 from gpusampler.cpu import parallel
-from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.cpu import twin as cpu_stratified
 from gpusampler.plans import weights
 from gpusampler.plans.even_tree import SHARE_BITS
 from gpusampler.plans.stratified import stratified_plan
