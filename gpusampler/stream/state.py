@@ -44,7 +44,7 @@ def pack(
     own: Mapping[str, Any], history: History, epoch: int, batch: int, make: Maker
 ) -> dict[str, Any]:
     """The state of this place; a mix that the sampler was made with is left out."""
-    mark, coming, _ = history.kept(epoch, batch, make)
+    mark, coming = history.kept(epoch, batch, make)
     counted = make.past == "draws"
     mix: dict[str, Any] = {"schedule": int(history.schedule is not None)}
     mix["changed"] = int(history.changed)
