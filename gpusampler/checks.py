@@ -31,7 +31,7 @@ MASKED_REPAIR = "give each a value with .filled(value), or leave out the samples
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
     """A whole number in [low, high]: Python or NumPy integers, not bools, not floats."""
     try:
-        if isinstance(value, (bool, Tensor, np.ndarray)):
+        if isinstance(value, (bool, np.bool_, Tensor, np.ndarray)):
             raise TypeError
         number = operator.index(value)
     except TypeError:

@@ -57,7 +57,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         *,
         batch_size: int | None = None,
         device: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,

@@ -51,7 +51,7 @@ class PKBatchSampler(StreamBatchSampler):
         n_batches: int,
         *,
         device: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,

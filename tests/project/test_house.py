@@ -2,13 +2,10 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "gpusampler"
@@ -122,18 +119,6 @@ def test_the_cpu_path_never_loads_triton():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools packs what an older build left
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-         "--wheel-dir", str(out), str(ROOT)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return next(out.glob("*.whl"))
 
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
