@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gpusampler import __version__
 
-BESIDE = ("torch", "numpy", "numba", "triton")
+BESIDE = ("torch", "numpy", "triton")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
