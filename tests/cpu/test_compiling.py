@@ -309,7 +309,7 @@ def test_the_sources_compile_without_a_warning(level, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")
 def test_levels_give_the_same_batches(monkeypatch):
-    import golden
+    from reference import golden
 
     monkeypatch.setattr(library, "_opened", None)
     able = {"avx512": 2, "avx2": 1}.get(library.level(), 0)
