@@ -4,7 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from cases import Case, first_batch, slow_fixed, twin_fixed
+from cases import Case, cpu, slow
+from cases.at_random import first_batch
 
 from gpusampler.bits.random_bits import grid
 from gpusampler.cpu import members as cpu_members
@@ -24,14 +25,19 @@ def large_case(rnd: random.Random) -> Case:
     ]
     batch_size = rnd.choice([33, 256, 1000, 3 * CHUNK + 5])
     return Case(
-        sizes, batch_size, rnd.random(), rnd.randrange(1 << 64), identity=rnd.random() < 0.3
+        "fixed",
+        sizes,
+        batch_size,
+        rnd.random(),
+        rnd.randrange(1 << 64),
+        identity=rnd.random() < 0.3,
     )
 
 
 def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[int]]:
     """The draws of each class, all as lanes or all as spans."""
     members = np.empty(0, np.int64) if case.members is None else case.members
-    rows, none = case.fixed.rows, np.empty(0, np.uint64)
+    rows, none = case.plan.rows, np.empty(0, np.uint64)
     drawn, back = (
         np.full(n * case.batch_size, -1, members.dtype),
         cpu_members.make_back(n * case.batch_size),
@@ -40,7 +46,7 @@ def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[i
     for c, row in enumerate(rows):
         count, ordinal = int(row[COUNT]), (int(row[START]) + g0 * int(row[COUNT])) % (1 << 64)
         asked[c] = np.array([c, int(row[CLASS]), ordinal, count * n, count, few], np.uint64)
-    rest = case.fixed.class_rows, None, members, case.members is None, np.uint64(case.seed)
+    rest = case.plan.class_rows, None, members, case.members is None, np.uint64(case.seed)
     cpu_members.draw_asked(drawn, back, asked, len(rows), none, stride, *rest)
     cpu_members.finish(drawn, back, *rest)
     return drawn[::-1].tolist() if few else drawn.tolist()
@@ -50,8 +56,9 @@ def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[i
 def test_spans_and_lanes_are_the_same_draws(stride):
     rnd = random.Random(stride)
     for _ in range(25):
-        case, g0, n = large_case(rnd), first_batch(rnd), rnd.choice([1, 2, 40])
-        case.fixed.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.fixed.rows]
+        case = large_case(rnd)
+        g0, n = first_batch(rnd, case), rnd.choice([1, 2, 40])
+        case.plan.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.plan.rows]
         spans = drawn_by(False, case, g0, n, stride)
         assert spans == drawn_by(True, case, g0, n, stride)
         assert -1 not in spans
@@ -63,12 +70,12 @@ def test_listed_draws_are_those_of_runs(unique):
     class has blocks, all are lanes."""
     for number in range(25):
         rnd = random.Random(number)
-        case = Case([rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
+        case = Case("fixed", [rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
         first, total = rnd.randrange(1 << 40), 6000
         wanted = sorted(rnd.sample(range(total), rnd.choice([1, 40, 5000])))
         sizes, draws, more = (np.array([x]) for x in (case.sizes[0], 3, True))
         rest = (
-            case.fixed.class_rows, block_table(sizes, draws, more) if unique else None,
+            case.plan.class_rows, block_table(sizes, draws, more) if unique else None,
             case.members, False, np.uint64(case.seed),
         )  # fmt: skip
         found = []
@@ -88,18 +95,18 @@ def test_listed_draws_are_those_of_runs(unique):
 @pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("batch_size", [100, 1000, 2 * CHUNK + 7])
 def test_batches_apart_equal_the_slow_reference(stride, batch_size):
-    case = Case([7000, 6000, 40, 31, 3], batch_size, 0.4, seed=stride + batch_size)
+    case = Case("fixed", [7000, 6000, 40, 31, 3], batch_size, 0.4, seed=stride + batch_size)
     g0, n = 123, 12_000 // batch_size
-    rows = twin_fixed(case, g0, n, stride)
+    rows = cpu(case, g0, n, stride)
     for t in {0, 1, n // 2, n - 1} & set(range(n)):
-        assert rows[t : t + 1] == slow_fixed(case, g0 + t * stride, 1), t
+        assert rows[t : t + 1] == slow(case, g0 + t * stride), t
 
 
 def test_the_tests_cut_spans_in_every_way():
     """A class with more draws in a batch than a chunk holds, and cycles that end within one."""
     rnd = random.Random(0)
     cases = [large_case(rnd) for _ in range(25)]
-    counts = [case.fixed.rows[:, COUNT].max() for case in cases]
+    counts = [case.plan.rows[:, COUNT].max() for case in cases]
     assert min(counts) < WHOLE and max(counts) > CHUNK
 
 
