@@ -4,11 +4,15 @@ from gpusampler import cache as cache  # before all others: it looks at what is 
 from gpusampler import forks as forks
 from gpusampler.factory import SamplerFactory
 from gpusampler.index.class_index import ClassIndex
-from gpusampler.plans.fixed import StarvedClassWarning, UnevenShareWarning
-from gpusampler.samplers.mixed import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.plans.uneven import StarvedClassWarning, UnevenShareWarning
+from gpusampler.samplers.fixed import WeightedFixedBatchSampler
 from gpusampler.samplers.pk import PKBatchSampler
+from gpusampler.samplers.random import WeightedRandomBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 from gpusampler.warming import warmup
+
+__version__ = "0.1.0"  # pyproject.toml reads it here
 
 __all__ = [
     "ClassIndex",
@@ -16,6 +20,7 @@ __all__ = [
     "SamplerFactory",
     "StarvedClassWarning",
     "StratifiedBatchSampler",
+    "StreamBatchSampler",
     "UnevenShareWarning",
     "WeightedFixedBatchSampler",
     "WeightedRandomBatchSampler",

@@ -8,20 +8,38 @@ A command is one function that adds its parser and one that runs it; heavy impor
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
+
+from gpusampler import __version__
+
+BESIDE = ("torch", "numpy", "numba", "triton")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="gpusampler", description="Class-balanced batches of dataset indices for PyTorch."
     )
+    parser.add_argument("--version", action="version", version=versions())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
     add_warmup(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
+
+
+def versions() -> str:
+    """Of gpusampler and what it runs on, as a report of a fault needs them."""
+    found = [f"gpusampler {__version__}", f"Python {platform.python_version()}"]
+    for name in BESIDE:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"no {name}")
+    return f"{', '.join(found)}, {platform.system()} {platform.machine()}"
 
 
 def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning
-from gpusampler.samplers.mixed import StreamBatchSampler
+from gpusampler.stream.sampler import StreamBatchSampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

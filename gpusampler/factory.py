@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from gpusampler import checks
 from gpusampler.index.class_index import ClassIndex
-from gpusampler.plans import fixed as plan
 from gpusampler.plans import mixes
+from gpusampler.plans.fixed import fixed_counts
+from gpusampler.plans.uneven import warn_uneven
 from gpusampler.samplers import keywords
-from gpusampler.samplers.mixed import WeightedFixedBatchSampler, WeightedRandomBatchSampler
+from gpusampler.samplers.fixed import WeightedFixedBatchSampler
+from gpusampler.samplers.options import Alpha, MixOptions, Options, RandomOptions
 from gpusampler.samplers.pk import PKBatchSampler
+from gpusampler.samplers.random import WeightedRandomBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
 from gpusampler.stream.sampler import StreamBatchSampler
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 KINDS = {
     "fixed": WeightedFixedBatchSampler,
@@ -42,15 +47,53 @@ class SamplerFactory:
             else checks.integer("verbose", verbose, 0, 1 << 31)
         )
 
+    # A kind that is known as the code is read takes its own keywords; any other str, those of all.
+    @overload
     def get(
-        self,
-        class_idxs: Any,
-        batch_size: int | None,
-        n_batches: int,
-        alpha: float | Callable[[int], float] | None = None,
-        kind: str = "fixed",
-        **options: Any,
-    ) -> StreamBatchSampler:
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
+        kind: Literal["fixed"] = "fixed", **options: Unpack[MixOptions],
+    ) -> WeightedFixedBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha,
+        kind: Literal["random"], **options: Unpack[RandomOptions],
+    ) -> WeightedRandomBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: None = None, *,
+        kind: Literal["random"], **options: Unpack[RandomOptions],
+    ) -> WeightedRandomBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha,
+        kind: Literal["stratified"], **options: Unpack[MixOptions],
+    ) -> StratifiedBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: None = None, *,
+        kind: Literal["stratified"], **options: Unpack[MixOptions],
+    ) -> StratifiedBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: None,
+        kind: Literal["pk"], *, classes_per_batch: int, members_per_class: int,
+        **options: Unpack[Options],
+    ) -> PKBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: None = None, *,
+        kind: Literal["pk"], classes_per_batch: int, members_per_class: int,
+        **options: Unpack[Options],
+    ) -> PKBatchSampler: ...  # fmt: skip
+    @overload
+    def get(
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
+        kind: str = "fixed", **options: Unpack[Options],
+    ) -> StreamBatchSampler: ...  # fmt: skip
+    def get(
+        self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: Alpha = None,
+        kind: str = "fixed", **options: Any,
+    ) -> StreamBatchSampler:  # fmt: skip
         """A batch sampler for `DataLoader(dataset, batch_sampler=...)`.
 
         class_idxs    one sequence of dataset indices a class (lists, arrays, tensors, ranges), or
@@ -99,38 +142,42 @@ class SamplerFactory:
         return self._make(kind, class_idxs, batch_size, n_batches, alpha, **options)
 
     def fixed(
-        self,
-        class_idxs: Any,
-        batch_size: int,
-        n_batches: int,
-        alpha: float | None = None,
-        **options: Any,
-    ) -> WeightedFixedBatchSampler:
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
+        **options: Unpack[MixOptions],
+    ) -> WeightedFixedBatchSampler:  # fmt: skip
         """The sampler of get(kind="fixed"). Warns UnevenShareWarning where counts in every batch
         give a class over 10 % more or less than its share, and StarvedClassWarning where they give
         one nothing."""
         return self._make("fixed", class_idxs, batch_size, n_batches, alpha, **options)
 
     def random(
-        self,
-        class_idxs: Any,
-        batch_size: int,
-        n_batches: int,
-        alpha: float | None = None,
-        **options: Any,
-    ) -> WeightedRandomBatchSampler:
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
+        **options: Unpack[RandomOptions],
+    ) -> WeightedRandomBatchSampler:  # fmt: skip
         """The sampler of get(kind="random")."""
         return self._make("random", class_idxs, batch_size, n_batches, alpha, **options)
 
+    def stratified(
+        self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
+        **options: Unpack[MixOptions],
+    ) -> StratifiedBatchSampler:  # fmt: skip
+        """The sampler of get(kind="stratified")."""
+        return self._make("stratified", class_idxs, batch_size, n_batches, alpha, **options)
+
+    def pk(
+        self, class_idxs: Any, classes_per_batch: int, members_per_class: int, n_batches: int,
+        **options: Unpack[Options],
+    ) -> PKBatchSampler:  # fmt: skip
+        """The sampler of get(kind="pk"): P, then K, and no batch size, which is P * K."""
+        sizes = {"classes_per_batch": classes_per_batch, "members_per_class": members_per_class}
+        given: dict[str, Any] = {**sizes, **options}
+        size, alpha = given.pop("batch_size", None), given.pop("alpha", None)  # refused by its word
+        return self._make_pk(class_idxs, size, n_batches, alpha, **given)
+
     def _make(
-        self,
-        kind: str,
-        class_idxs: Any,
-        batch_size: int | None,
-        n_batches: int,
-        alpha: Any,
+        self, kind: str, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: Any, /,
         **options: Any,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         keywords.check(kind, options, OPTIONS, POSITIONAL)
         size = checks.batch_size(batch_size)
         index = ClassIndex.from_class_idxs(class_idxs)
@@ -145,18 +192,14 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        counts = plan.fixed_counts(mix, size)
-        plan.warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        counts = fixed_counts(mix, size)
+        warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
         return self._told(sampler)
 
     def _make_pk(
-        self,
-        class_idxs: Any,
-        batch_size: int | None,
-        n_batches: int,
-        alpha: Any,
+        self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: Any, /,
         **options: Any,
-    ) -> StreamBatchSampler:
+    ) -> Any:  # fmt: skip
         unmixed = [name for name in options if name in PK or name not in keywords.MIXING]
         keywords.check("pk", unmixed, OPTIONS, POSITIONAL)
         mixing = [name for name in options if name not in unmixed]

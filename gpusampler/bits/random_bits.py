@@ -14,6 +14,7 @@ import numpy as np
 
 U32 = 0xFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
+I63 = 0x7FFFFFFFFFFFFFFF
 
 # One purpose a use, so that no two uses share a key. The word is purpose | segment << 8;
 # only uses that restart with a segment put it there.

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numba import uint32, uint64
 
-from gpusampler.bits.random_bits import PICK, RANK_BELOW, SLOT
+from gpusampler.bits.random_bits import PICK, SLOT
 from gpusampler.cpu import parallel
-from gpusampler.cpu.bits import CHUNK, compiled, gather, key, mulhi64, philox_pairs
-from gpusampler.cpu.members import ask, draw_asked, few_apart, finish, make_back
+from gpusampler.cpu.bits import CHUNK, compiled, gather, inlined, key, mulhi64, philox_pairs
+from gpusampler.cpu.members import ask, draw_asked, few_apart, finish, make_back, slot_room
 from gpusampler.cpu.permute import permute
 from gpusampler.plans.fixed import CLASS, COUNT, FIRST, RANK, SIZE, START
 
@@ -46,7 +46,7 @@ def _scatter_row(out_row, drawn, source, steps, g, a, b, seed, scratch):
         source[r] += steps[r]
 
 
-@compiled
+@inlined
 def _ask_all(asked, source, steps, rows, n_rows, g0, stride, as_lanes):
     """Ask each class for its draws of all batches, as lanes or as they are best. source, steps:
     where each rank of the first batch will lie in drawn, and how far on that of the next."""
@@ -72,11 +72,6 @@ def _fixed_slab(out, rows, class_rows, blocks, members, identity, a, b, seed, g0
     """blocks: None, or a table of them."""
     n_rows, size = out.shape
     drawn, back = np.empty(out.size, members.dtype), make_back(out.size)
-    scratch = (
-        np.empty(CHUNK, np.uint32),
-        np.empty(2 * CHUNK, np.uint16),
-        np.empty(RANK_BELOW, np.uint64),
-    )
     source, steps = np.empty(size, np.uint32), np.empty(size, np.uint32)
     asked, none = np.empty((len(rows), 6), np.uint64), np.empty(0, np.uint64)
     _ask_all(asked, source, steps, rows, n_rows, g0, stride, blocks is not None)
@@ -84,6 +79,7 @@ def _fixed_slab(out, rows, class_rows, blocks, members, identity, a, b, seed, g0
         drawn, back, asked, len(rows), none, stride, class_rows, blocks, members, identity, seed
     )
     finish(drawn, back, class_rows, blocks, members, identity, seed)
+    scratch = slot_room(back)
     for t in range(n_rows):
         _scatter_row(out[t], drawn, source, steps, g0 + t * stride, a, b, seed, scratch)
 
@@ -161,7 +157,7 @@ def _random_slab(
         gather(out[begin : begin + m], places, members, identity)
 
 
-NO_MEMBERS = np.empty(0, np.int64)
+NO_MEMBERS, NONE_STRANGE = np.empty(0, np.int64), np.zeros(1, np.bool_)
 
 
 def draw_fixed(
@@ -216,7 +212,7 @@ def draw_random(
     threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
     size = out.shape[1]
     shift = np.uint64(65 - (len(guide) - 1).bit_length())
-    strangers = np.zeros(1, np.bool_)
+    strangers = NONE_STRANGE if classes is None else np.zeros(1, np.bool_)
 
     def task(first: int, end: int) -> None:
         _random_slab(

@@ -22,11 +22,14 @@ ROOM, ROW = 5, 12  # of a lane's words: the first of 7 to work in, and where its
 @compiled
 def make_lanes(lanes):
     """words: ordinals, n, labels and keys, room for permute_each(), and rows; halves: sides and
-    room; wide: cycles or where in drawn, and the class's first place."""
+    room; wide: cycles or where in drawn, and the class's first place. An even number of lanes."""
+    some = np.empty(10 * lanes, np.uint64)  # one array: making one costs as a vector
+    words = some[2 * lanes : 2 * lanes + (ROW + 1) * lanes // 2].view(np.uint32)
+    halves = some[17 * lanes // 2 :].view(np.uint16)
     return (
-        np.empty((ROW + 1, lanes), np.uint32),
-        np.empty((6, lanes), np.uint16),
-        np.empty((2, lanes), np.uint64),
+        words.reshape((ROW + 1, lanes)),
+        halves.reshape((6, lanes)),
+        some[: 2 * lanes].reshape((2, lanes)),
     )
 
 

@@ -17,6 +17,7 @@ from gpusampler.cpu.lanes import ROOM, ROW, make_lanes, member_keys, permute_eac
 from gpusampler.cpu.permute import whole_vectors
 from gpusampler.cpu.spans import (
     BACK,
+    BEYOND,
     LANES,
     SPANS,
     draw_spans,
@@ -41,9 +42,15 @@ LISTED = 0  # the stride of ordinals that are listed
 @compiled
 def make_back(draws):
     """What `drawn` has come to, and room to work in: for `draws` of them."""
-    state = np.zeros(5, np.int64)
-    state[BACK] = draws
-    return state, make_spans(), make_room(), make_lanes(MOST_LANES)
+    state, spans = make_spans(draws)
+    return state, spans, make_room(), make_lanes(MOST_LANES)
+
+
+@inlined
+def slot_room(back):
+    """Room for permute(), where nothing waits any more: slots, halves and hashes."""
+    points, _, _, _, _, halves, hashes = back[2][0]
+    return points, halves, hashes
 
 
 @inlined
@@ -63,17 +70,22 @@ def draw_asked(
     Draws of spans fill drawn from its front, lanes from its back: in the order of entries.
     """
     state, spans, room, lanes = back
-    if blocks is None:
+    few = uint64(0)
+    for k in range(entries):
+        few += asked[k, AS_LANES]
+    if blocks is None and few < entries:
         _ask_spans(
             drawn, state, spans, room, asked, entries, ordinals, stride, rows, members, identity,
             seed,
         )  # fmt: skip
-    _ask_lanes(
-        drawn, state, lanes, asked, entries, ordinals, stride, rows, blocks, members, identity, seed
-    )
+    if few:
+        _ask_lanes(
+            drawn, state, lanes, asked, entries, ordinals, stride, rows, blocks, members, identity,
+            seed,
+        )  # fmt: skip
 
 
-@compiled
+@inlined
 def _ask_spans(
     drawn, state, spans, room, asked, entries, ordinals, stride, rows, members, identity, seed
 ):  # fmt: skip
@@ -175,16 +187,18 @@ def _ask_lanes(
     state[LANES] = waiting
 
 
-@compiled
+@inlined
 def finish(drawn, back, rows, blocks, members, identity, seed):
     """Draw what waits still."""
     state, spans, room, lanes = back
     if blocks is None:
         if state[SPANS]:
             draw_spans(drawn, state, spans, room, rows, members, identity, seed)
-        words, sides, wide = room[1]
-        walk_on(drawn, state, words, sides, wide, members, identity)
-    _draw_lanes(drawn, state, lanes, blocks, members, identity, seed)
+        if state[BEYOND]:
+            words, sides, wide = room[1]
+            walk_on(drawn, state, words, sides, wide, members, identity)
+    if state[LANES]:
+        _draw_lanes(drawn, state, lanes, blocks, members, identity, seed)
 
 
 @inlined

@@ -186,18 +186,3 @@ def _join(out, halves, m, n, a, b, k0, k1):
         for e in range(m):
             if out[e] >= n:
                 out[e] = permute_one(out[e], n, a, b, k0, k1)
-
-
-@compiled
-def permute_points(points, m, n, a, b, k0, k1, halves, hashes):
-    """points[e] = perm(points[e], n, (k0, k1)) for the first m; otherwise as permute()."""
-    if n < RANK_BELOW:
-        rank_points(points, m, n, k0, k1, hashes)
-        return
-    if m <= FEW_LANES:
-        for e in range(m):
-            points[e] = permute_one(points[e], n, a, b, k0, k1)
-        return
-    split(points, 0, m, n, b, halves)
-    _rounds(halves, m, a, b, k0, k1)
-    _join(points, halves, m, n, a, b, k0, k1)

@@ -32,27 +32,31 @@ def first_place(rows, c):
 
 
 @compiled
-def make_spans():
-    """Of each span: where its points begin, and its draws in the chunk; row, label and cycle."""
-    numbers = np.zeros((5, MOST_SPANS + 1), np.int64)  # one array: making one costs as a vector
+def make_spans(draws):
+    """What a slab of so many draws has come to. And of each span: where its points begin, and its
+    draws in the chunk; row, label and cycle."""
+    numbers = np.zeros((6, MOST_SPANS + 1), np.int64)  # one array: making one costs as a vector
+    numbers[5, BACK] = draws
     labels, cycles = numbers[3].view(np.uint64), numbers[4].view(np.uint64)
-    return numbers[0], numbers[1], numbers[2], labels, cycles
+    return numbers[5], (numbers[0], numbers[1], numbers[2], labels, cycles)
 
 
 @compiled
 def make_room():
     """Points; keys of the spans; for the lanes of a chunk places, whether these are beyond the
     class, halves; for one span hashes. And the lanes that wait."""
-    words = np.empty(CHUNK + 2 * MOST_SPANS, np.uint32)
-    wide = np.empty(CHUNK + WHOLE + RANK_BELOW, np.uint64)
+    places, flags = CHUNK + WHOLE, (CHUNK + LOOKED_THROUGH) // 8
+    some = np.empty(places + RANK_BELOW + flags + CHUNK + MOST_SPANS, np.uint64)
+    beyond, rest = some[places + RANK_BELOW :], some[places + RANK_BELOW + flags :]
+    words = rest[: CHUNK // 2 + MOST_SPANS].view(np.uint32)
     return (
         words[:CHUNK],
         words[CHUNK : CHUNK + MOST_SPANS],
         words[CHUNK + MOST_SPANS :],
-        wide[: CHUNK + WHOLE],
-        np.empty(CHUNK + LOOKED_THROUGH, np.bool_),
-        np.empty(2 * CHUNK, np.uint16),
-        wide[CHUNK + WHOLE :],
+        some[:places],
+        beyond[:flags].view(np.bool_),
+        rest[CHUNK // 2 + MOST_SPANS :].view(np.uint16),
+        some[places : places + RANK_BELOW],
     ), make_lanes(BEYOND_LANES)
 
 
@@ -114,7 +118,7 @@ def _join(places, beyond, to, begin, end, n, b, first, halves):
         places[e - back], beyond[e - back] = first + min(i, uint32(last)), i > last
 
 
-@compiled
+@inlined
 def _find_beyond(
     drawn, state, begins, tos, row, key0, key1, beyond, halves, words, sides, wide, rows, members,
     identity,

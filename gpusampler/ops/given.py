@@ -9,7 +9,7 @@ comparisons. Knows nothing of how a kind draws.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler.ops import plan_checks
-from gpusampler.ops.plan_checks import NUMBERS, TABLES, refuse
+from gpusampler.ops.kinds import KINDS
+from gpusampler.plans.table_checks import refuse
 
 MOST_DRAWS = 1 << 62  # of a stream: ordinals are of 64 bits, with a sign on some devices
 MOST_SLOTS = 1 << 31  # of a window, times its stride: positions in it are of 32 bits
@@ -100,11 +100,13 @@ class _Entry:
     """Tables that were found to be of one plan, by identity, and what a call must keep to."""
 
     kind: str
-    tables: tuple[weakref.ref, ...]
-    versions: tuple[int, ...]
+    tables: tuple[Callable[[], Any], ...]  # weak references
+    versions: tuple[int | None, ...]
     numbers: tuple[int, ...]
     given: Given
     device: torch.device
+    batch_size: int | None  # None: any
+    reach: int  # of members
     lowest: int  # batch number
     highest: int
 
@@ -126,30 +128,30 @@ def tables_on(
 def checked(
     kind: str, out: Tensor, members: Tensor | None, tables: Sequence[Tensor | None],
     numbers: Sequence[int], g0: int, stride: int,
-) -> Given:  # fmt: skip
-    """What a call gives, if all of it belongs together.
+) -> tuple[Given, int]:  # fmt: skip
+    """What a call gives, if all of it belongs together; and how many batches it asks for.
 
     Raises  ValueError: a shape, dtype, device, table or number does not fit the others.
     """
-    own = tables[: len(TABLES[kind])]
-    classes = tables[len(own)] if kind == "random" and len(tables) == len(own) + 1 else None
-    if len(tables) > len(own) + (kind == "random"):
-        refuse(f"kind {kind!r} has the tables {', '.join(TABLES[kind])}, not {len(tables)} tables")
-    entry = _entry_of(kind, own, numbers) or _read(kind, own, numbers)
-    _check_out(out, entry.given.plan.batch_size)
-    n, batch_size = out.shape
+    entry, few = _entry_of(kind, tables, numbers), len(KINDS[kind].tables)
+    if len(tables) > few and (kind != "random" or len(tables) > few + 1):
+        names = ", ".join(KINDS[kind].tables)
+        refuse(f"kind {kind!r} has the tables {names}, not {len(tables)} tables")
+    if entry is None:
+        entry = _read(kind, tables[:few], numbers)
+    if out is None:
+        refuse("out must be a tensor, not None")
+    shape, device = out.shape, out.device
+    _check_out(out, shape, entry.batch_size)
+    n, batch_size = shape
     _check_window(entry, n, batch_size, g0, stride)
-    _check_members(members, out, entry.given.plan.reach)
-    if entry.device != out.device:
+    if members is not None:
+        _check_members(members, device, entry.reach)
+    if entry.device != device:
         check_devices(out, None, tables)
-    if classes is None:
-        return entry.given
-    if classes.shape != out.shape or classes.dtype != torch.int64 or not _plain(classes, out):
-        refuse(
-            f"classes must be {tuple(out.shape)} int64 beside out, not {tuple(classes.shape)} "
-            f"{classes.dtype} on {classes.device}"
-        )
-    return replace(entry.given, classes=classes)
+    if len(tables) == few:
+        return entry.given, n
+    return replace(entry.given, classes=_checked_classes(tables[few], out)), n
 
 
 def check_devices(out: Tensor, members: Tensor | None, tables: Sequence[Tensor | None]) -> None:
@@ -158,14 +160,7 @@ def check_devices(out: Tensor, members: Tensor | None, tables: Sequence[Tensor |
             refuse(f"members and tables must be on {out.device} as out is, not {tensor.device}")
 
 
-def _plain(tensor: Tensor, out: Tensor) -> bool:
-    return tensor.is_contiguous() and tensor.device == out.device
-
-
-def _check_out(out: Tensor, batch_size: int | None) -> None:
-    if out is None:
-        refuse("out must be a tensor, not None")
-    shape = out.shape
+def _check_out(out: Tensor, shape: torch.Size, batch_size: int | None) -> None:
     fits = len(shape) == 2 and batch_size in (None, shape[1]) and 0 < shape[1] < MOST_BATCH
     if not fits or out.dtype != torch.int64 or not out.is_contiguous():
         refuse(
@@ -177,12 +172,15 @@ def _check_out(out: Tensor, batch_size: int | None) -> None:
 def _check_window(entry: _Entry, n: int, batch_size: int, g0: int, stride: int) -> None:
     if stride < 1:
         refuse(f"stride must be at least 1, not {stride}")
-    if n > 1 and n * batch_size * stride >= MOST_SLOTS:
-        refuse(
-            f"n * B * stride must be below 2^31, not {n} * {batch_size} * {stride}; fill fewer "
-            f"batches a call"
-        )
-    last, highest = g0 + max(n - 1, 0) * stride, min(entry.highest, MOST_DRAWS // batch_size - 1)
+    last = g0
+    if n > 1:
+        last += (n - 1) * stride
+        if n * batch_size * stride >= MOST_SLOTS:
+            refuse(
+                f"n * B * stride must be below 2^31, not {n} * {batch_size} * {stride}; fill fewer "
+                f"batches a call"
+            )
+    highest = min(entry.highest, MOST_DRAWS // batch_size - 1)
     if g0 < entry.lowest or last > highest:
         refuse(
             f"batches must be in [{entry.lowest}, {highest}], not {g0} .. {last}; the plan holds "
@@ -190,39 +188,55 @@ def _check_window(entry: _Entry, n: int, batch_size: int, g0: int, stride: int) 
         )
 
 
-def _check_members(members: Tensor | None, out: Tensor, reach: int) -> None:
-    if members is None:
-        return
-    fits = members.dim() == 1 and members.dtype in (torch.int32, torch.int64)
-    if not fits or not _plain(members, out) or len(members) < reach:
+def _check_members(members: Tensor, device: torch.device, reach: int) -> None:
+    shape = members.shape
+    fits = len(shape) == 1 and shape[0] >= reach and members.dtype in (torch.int32, torch.int64)
+    if not fits or not members.is_contiguous() or members.device != device:
         refuse(
-            f"members must be [M] int32 or int64, contiguous on {out.device}, with M at least the "
+            f"members must be [M] int32 or int64, contiguous on {device}, with M at least the "
             f"{reach} that the plan's classes reach to, not {tuple(members.shape)} {members.dtype} "
             f"on {members.device}"
         )
 
 
-def _version(table: Any) -> int:
-    return -1 if table.is_inference() else table._version
+def _checked_classes(classes: Tensor | None, out: Tensor) -> Tensor | None:
+    if classes is None:
+        return None
+    fits = classes.shape == out.shape and classes.dtype == torch.int64
+    if not fits or not classes.is_contiguous() or classes.device != out.device:
+        refuse(
+            f"classes must be {tuple(out.shape)} int64 beside out, not {tuple(classes.shape)} "
+            f"{classes.dtype} on {classes.device}"
+        )
+    return classes
+
+
+def _version(table: Any) -> int | None:
+    """How often a table was changed in place; None: it never tells."""
+    return None if table.is_inference() else table._version
 
 
 def _entry_of(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry | None:
+    """What is known of these very tables, if none was changed since; tables behind those of the
+    kind do not matter."""
     entry = _known.get(id(tables[0])) if tables else None
     if entry is None or entry.kind != kind or entry.numbers != tuple(numbers):
         return None
-    if len(tables) != len(entry.tables):
+    if len(tables) < len(entry.tables):
         return None
-    for table, known, version in zip(tables, entry.tables, entry.versions, strict=True):
-        if known() is not table or version != _version(table):
+    for known, version, table in zip(entry.tables, entry.versions, tables, strict=False):
+        if known() is not table:
+            return None
+        if version is not None and version != table._version:
             return None
     return entry
 
 
 def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
     """Tables that are not known: their shapes, and then their contents."""
-    names = TABLES[kind]
-    if len(numbers) != 3 + len(NUMBERS[kind]):
-        told = ", ".join(("first", "segment", "by_class", *NUMBERS[kind]))
+    names = KINDS[kind].tables
+    if len(numbers) != 3 + len(KINDS[kind].numbers):
+        told = ", ".join(("first", "segment", "by_class", *KINDS[kind].numbers))
         refuse(f"kind {kind!r} has the numbers {told}, not {list(numbers)}")
     if len(tables) != len(names):
         refuse(f"kind {kind!r} has the tables {', '.join(names)}, not {len(tables)} tables")
@@ -235,7 +249,7 @@ def _read(kind: str, tables: Sequence[Any], numbers: Sequence[int]) -> _Entry:
         if table.device != tables[0].device:
             refuse(f"{name} must be on the other tables' device, not on {table.device}")
     arrays = [np.array(table.cpu().numpy()) for table in tables]
-    plan = plan_checks.plan_of(kind, arrays, list(numbers[3:]))
+    plan = KINDS[kind].plan_of(arrays, list(numbers[3:]))
     return _remember(kind, tables, numbers, plan)
 
 
@@ -256,6 +270,7 @@ def _remember(kind: str, tables: Sequence[Any], numbers: Sequence[int], plan: An
     refs = (weakref.ref(tables[0], forget), *map(weakref.ref, tables[1:]))
     versions = tuple(_version(table) for table in tables)
     found, on = Given(plan, first, segment, by_class == 1), tables[0].device
-    entry = _Entry(kind, refs, versions, tuple(numbers), found, on, lowest, highest)
+    held = found, on, plan.batch_size, plan.reach
+    entry = _Entry(kind, refs, versions, tuple(numbers), *held, lowest, highest)
     known[mine] = entry
     return entry

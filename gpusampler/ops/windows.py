@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch.library import define, impl, register_fake
 
 from gpusampler.bits import random_bits
 from gpusampler.ops import class_order, given
+from gpusampler.ops.kinds import KINDS
 
 # A compiled graph keeps what is a SymInt as a variable: neither another batch nor another
 # segment makes it compile again.
@@ -26,21 +28,6 @@ SCHEMA = (
     "(Tensor(a!) out, Tensor? members, Tensor?[] tables, SymInt[] numbers, int seed, SymInt g0, "
     "SymInt stride) -> ()"
 )
-# Of each kind the CPU twin, and the launch.
-BACKENDS = {
-    "fixed": ("gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.launch.draw_fixed"),
-    "random": ("gpusampler.cpu.fixed.draw_random", "gpusampler.kernels.launch.draw_random"),
-    "stratified": (
-        "gpusampler.cpu.stratified.draw_stratified",
-        "gpusampler.kernels.stratified.draw_stratified",
-    ),
-    "pk": ("gpusampler.cpu.pk.draw_pk", "gpusampler.kernels.pk.launch"),
-    "fixed_unique": ("gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.unique.launch_fixed"),
-    "stratified_unique": (
-        "gpusampler.cpu.stratified.draw_stratified",
-        "gpusampler.kernels.unique.launch_stratified",
-    ),
-}
 
 
 def draw(
@@ -64,38 +51,43 @@ def _function(path: str) -> Callable[..., None]:
     return getattr(import_module(module), name)
 
 
+def _array(members: Tensor | None) -> Any:
+    return None if members is None else members.numpy()
+
+
 def _register(kind: str, twin: str, launch: str) -> None:
     name = f"gpusampler::draw_{kind}"
     define(name, SCHEMA)
 
     @impl(name, "CPU")
     def _on_cpu(out, members, tables, numbers, seed, g0, stride):
-        found = given.checked(kind, out, members, tables, numbers, g0, stride)
-        held = None if members is None else members.numpy()
-        if len(out):
-            step, guide = stride if len(out) > 1 else 1, found.order_guide
-            places = held if guide is None else None
-            _function(twin)(out.numpy(), places, found, seed % (1 << 64), g0, step)
-            if guide is not None:
-                _function("gpusampler.cpu.order.by_class")(out.numpy(), held, guide)
+        found, n = given.checked(kind, out, members, tables, numbers, g0, stride)
+        if n == 0:
+            return
+        held, filled, guide = _array(members), out.numpy(), found.order_guide
+        places = held if guide is None else None
+        _function(twin)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
+        if guide is not None:
+            _function("gpusampler.cpu.order.by_class")(filled, held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):
-        found = given.checked(kind, out, members, tables, numbers, g0, stride)
-        step, guide = stride if len(out) > 1 else 1, found.order_guide
-        if len(out):
-            places = members if guide is None else None
-            with torch.cuda.device(out.device):
-                _function(launch)(out, places, tables, found, random_bits, seed, g0, step)
-                if guide is not None:
-                    class_order.by_class(out, members, found.firsts(out.device))
+        found, n = given.checked(kind, out, members, tables, numbers, g0, stride)
+        if n == 0:
+            return
+        step, guide = stride if n > 1 else 1, found.order_guide
+        places = members if guide is None else None
+        with torch.cuda.device(out.device):
+            _function(launch)(out, places, tables, found, random_bits, seed, g0, step)
+            if guide is not None:
+                class_order.by_class(out, members, found.firsts(out.device))
 
     @register_fake(name)
     def _nothing(out, members, tables, *_numbers):
         given.check_devices(out, members, tables)
 
 
-for _kind, (_twin, _launch) in BACKENDS.items():
-    _register(_kind, _twin, _launch)
+for _name, _kind in KINDS.items():
+    _register(_name, _kind.twin, _kind.launch)
 
-OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in BACKENDS}
+OPS = {kind: getattr(torch.ops.gpusampler, f"draw_{kind}").default for kind in KINDS}

@@ -11,7 +11,9 @@ a class of n >= m none twice.
 Where L is nearly n, the same n - L = few members would come last in each pass, and together. So
 these change: a pass has blocks of n - 2 few, few and few, and all blocks move on by `few` places
 from pass to pass. Those that are last in a pass are next to last in the next one, and then among
-the others: a member never comes earlier by more than it may.
+the others: a member never comes earlier by more than it may. There `few` is rounded up to a power
+of two, so that a count that changes seldom changes it: a pass then goes on through a change of mix
+and each member comes once in it.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from gpusampler.bits.random_bits import grid_or_none
-from gpusampler.plans.columns import BASE
 from gpusampler.plans.columns import SIZE as ROW_SIZE
 from gpusampler.plans.fixed import COUNT, SIZE, FixedPlan
+from gpusampler.plans.table_checks import check_same
 
 # Columns of a table of blocks, of 32-bit words; a row is 32 bytes. Each of the BLOCKS of a pass has
 # LENGTH places but the last, which has LAST; where they move on by SHIFT, two of LAST follow the
@@ -42,12 +44,35 @@ def block_lengths(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.
 
     >>> sizes, draws = np.array([10, 10, 10, 1000, 3]), np.array([8, 8, 5, 7, 8])
     >>> block_lengths(sizes, draws, np.array([False, True, False, True, False])).tolist()
-    [4, 2, 10, 993, 2]
+    [4, 2, 10, 992, 2]
     """
-    unit = np.where(more, 1, np.gcd(sizes, draws))
-    units, most = sizes // unit, (draws + more) // unit
-    lengths = np.minimum(_in_units(units, most), _in_units(units, np.where(more, draws, most)))
-    return unit * np.minimum(lengths, units)
+    unit = _units(sizes, draws, more)
+    lengths = unit * _anywhere(sizes // unit, draws // unit, more)
+    few = _power_of_two(draws + more - 1)
+    return np.where((lengths < sizes) & (MOVE_FROM * few <= sizes), sizes - few, lengths)
+
+
+def aligned(start: np.ndarray, sizes: np.ndarray, draws: np.ndarray, more: Any) -> np.ndarray:
+    """The draws of each class before a mix, [C] int64, for classes of any sizes: rounded up where
+    its batches may begin at some draws of a pass only, see block_lengths()."""
+    sizes = np.maximum(sizes, 1)
+    unit = _units(sizes, draws, more)
+    bound = block_lengths(sizes, draws, more) > _anywhere(sizes, draws, more)
+    return np.where(bound, -(-start // unit) * unit, start)
+
+
+def _units(sizes: np.ndarray, draws: np.ndarray, more: Any) -> np.ndarray:
+    return np.where(more, 1, np.gcd(sizes, draws))
+
+
+def _anywhere(n: np.ndarray, draws: np.ndarray, more: Any) -> np.ndarray:
+    """The longest blocks where batches may begin at any draw of a pass."""
+    return np.minimum(np.minimum(_in_units(n, draws + more), _in_units(n, draws)), n)
+
+
+def _power_of_two(x: np.ndarray) -> np.ndarray:
+    """Not below x, and at least 1."""
+    return np.int64(1) << np.frexp(np.maximum(x, 1) - 1)[1].astype(np.int64)
 
 
 def _in_units(n: np.ndarray, m: np.ndarray) -> np.ndarray:
@@ -77,8 +102,7 @@ def with_blocks(plan: Any) -> Any:
         sizes, draws = plan.rows[:, SIZE], plan.rows[:, COUNT]
         more = np.zeros(len(sizes), bool)
     else:
-        sizes, draws = (plan.rows[:, column].astype(np.int64) for column in (ROW_SIZE, BASE))
-        more = plan.class_leaf >= 0
+        sizes, (draws, more) = plan.rows[:, ROW_SIZE].astype(np.int64), plan.draws
     table = block_table(sizes, draws, more)
     lengths = table[(draws > 0) | more][:, [LENGTH, LAST]]
     return replace(plan, blocks=Blocks(table, (int(lengths.min()), int(lengths.max()))))
@@ -101,7 +125,12 @@ def block_table(sizes: np.ndarray, draws: np.ndarray, more: np.ndarray) -> np.nd
     return table.astype(np.uint32).view(np.int32)
 
 
-def passes_begun(start: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Draws of each class before a mix, [C] int64, rounded up to whole passes: where the mix is
-    another, so are the blocks, and members that came last must not come first."""
-    return -(-start // np.maximum(sizes, 1)) * sizes
+def plan_of_tables(plan_type: Any, *given: Any) -> Any:
+    """The plan of these tables, the last of which is its blocks', and numbers.
+
+    Raises  ValueError: they are no plan's.
+    """
+    at = len(plan_type.TABLES)
+    made = with_blocks(plan_type.of_tables(*given[:at], *given[at + 1 :]))
+    check_same("blocks", given[at], made.blocks.table)
+    return made

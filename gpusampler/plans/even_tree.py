@@ -1,12 +1,26 @@
-"""Even tree: how the classes of a stratified plan share out the extras that are left to a batch.
+r"""Even tree: how the classes of a stratified plan share out the extras that are left to a batch.
 
-Takes the classes' rests, in ascending order, and the total that they are parts of.
-Gives a binary tree over them as arrays, and how a node's ticks go to its left child. A node has its
-quota, the sum of its rests over the total, rounded down or up in every batch; the batches in which
-that leaves open which of its children has one more are its ticks, and each child has its share of
-them, rounded to the nearest at every moment. (An even form of pivotal sampling: Deville and Tille,
-"Unequal probability sampling without replacement through a splitting method", 1998.)
+Takes the classes' rests, in ascending order, and the total that they are parts of. Gives a binary
+tree over them as arrays, and how many of its ticks a node gives to its left child.
 Knows nothing of class ids, batch sizes or seeds.
+
+Say that one extra a batch is left to classes a, b and c, of which they are due 3/6, 2/6 and 1/6:
+
+            node 1: an extra in every batch            batch    0 1 2 3 4 5
+             /                       \                 node 2   x x x . x x
+         c: 1/6             node 2: in 5/6 of them     a        x . x . . x
+                             /            \            b        . x . . x .
+                         b: 2/6          a: 3/6        c        . . . x . .
+
+Node 1 has an extra for one of its children in every batch: these batches are its ticks. It gives
+node 2 its share of them, 5/6, rounded to the nearest after each tick: 1, 2, 3, 3, 4, 5 (of the 2.5
+after three a key decides). Node 2 has 5 ticks in 6 batches, and gives 2/5 of them to b in the same
+way. So two multiplications tell who has the extra of batch 10^12, and how many each class had
+before. In general a node's quota is the sum of its rests over the total; every batch has it rounded
+down or up, and where that leaves open which child has one more, the batch is a tick.
+
+Source  an even form of pivotal sampling: Deville and Tille, "Unequal probability sampling without
+        replacement through a splitting method", 1998.
 """
 
 from __future__ import annotations
@@ -18,6 +32,7 @@ import numpy as np
 
 from gpusampler.bits.keyed_order import mix
 from gpusampler.bits.random_bits import U32, WEYL_0, WEYL_1
+from gpusampler.plans.table_checks import check_range, check_same, refuse
 
 # Columns of the links of a tree. SPLIT is four bits, and above them the extras that the left child
 # has in every batch. A link is a node, or -1 - a leaf.
@@ -208,3 +223,33 @@ def _tie_bits(v: np.ndarray, pairs: np.ndarray, key: tuple[int, int]) -> np.ndar
     x = x + v * WEYL_0 + (pairs >> 32) * WEYL_1 & U32
     x = mix(x ^ x >> 16)
     return (x ^ x >> 16) >> 31
+
+
+def check_tree(
+    based: np.ndarray, shares: np.ndarray, links: np.ndarray, root: int, height: int, extra: int
+) -> None:
+    """The nodes above leaves low .. high split them at v, each once; and of a node's extras in
+    every batch as many go down as reach it, none of them to a leaf."""
+    leaves = len(based)
+    if len(shares) != leaves or len(links) != leaves or leaves == 1 or (leaves > 0) != (extra > 0):
+        refuse(f"shares and links must be of the {leaves} leaves, for {extra} extras")
+    check_range("shares", shares[shares != -(1 << SHARE_BITS)], 0, (1 << SHARE_BITS) - 1)
+    before, levels = np.append(0, np.cumsum(based)), 0
+    v, low, high, whole = (np.array([x] if leaves else []) for x in (root, 0, leaves, extra))
+    while len(v):
+        if ((v <= low) | (v >= high)).any() or levels > leaves:
+            refuse("a node must split the leaves that are below it")
+        split, levels = links[v, SPLIT].astype(np.int64), levels + 1
+        left = split >> LEFT_SHIFT
+        needs = (before[v] > before[low]) * NEED_LEFT | (before[high] > before[v]) * NEED_RIGHT
+        check_same("links", split & (NEED_LEFT | NEED_RIGHT), needs)
+        below = np.concatenate([links[v, LEFT], links[v, RIGHT]]).astype(np.int64)
+        whole = np.concatenate([left, whole - left - (split & CARRY)])
+        low, high = np.concatenate([low, v]), np.concatenate([v, high])
+        leaf = high - low == 1
+        check_same("links", -1 - below[leaf], low[leaf])
+        if (whole < 0).any() or whole[leaf].any():
+            refuse("the extras of a batch must come down to no leaf twice")
+        v, low, high, whole = (x[~leaf] for x in (below, low, high, whole))
+    if height != levels or (leaves == 0 and root != 0):
+        refuse(f"root and height must be the tree's, of {levels} levels, not {root} and {height}")

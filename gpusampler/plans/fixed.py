@@ -1,30 +1,32 @@
-"""Plan: from weights to what each batch holds of each class, as the tables that are drawn from.
+"""Fixed plan: the same class counts in every batch, as tables to draw from.
 
 Takes integer weights, class sizes and offsets, a batch size.
-Gives counts per batch and tables on the host, int64; only classes that are drawn have a row.
+Gives counts and one row a class that is drawn, int64, on the host.
 Knows nothing of seeds, devices or batch numbers.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gpusampler.bits import random_bits
-from gpusampler.bits.random_bits import grid_or_none
+from gpusampler.bits.random_bits import I63, grid_or_none
 from gpusampler.plans.columns import class_rows
-from gpusampler.plans.order_guide import Guide, class_guide
+from gpusampler.plans.table_checks import (
+    MOST_BATCH,
+    MOST_PLACES,
+    check_classes,
+    check_range,
+    check_same,
+    refuse,
+)
 from gpusampler.plans.weights import Weights
 
-# Columns of FixedPlan.rows and RandomPlan.rows: the first three are the same.
+# Columns of FixedPlan.rows.
 CLASS, SIZE, FIRST, COUNT, RANK, GRID_A, GRID_B, START = range(8)
-I63 = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,23 @@ class FixedPlan:
     rank_row: np.ndarray
     blocks: Any = None
     order_guide = None  # ranks are class by class
+    TABLES: ClassVar = {"rows": ("int64", 8), "rank_row": ("int32", 0)}
+    NUMBERS: ClassVar = ()
+
+    @classmethod
+    def of_tables(cls, rows: np.ndarray, rank_row: np.ndarray) -> FixedPlan:
+        """The plan of these tables and numbers. Raises ValueError: they are no plan's."""
+        counts = rows[:, COUNT]
+        check_classes(rows[:, CLASS], rows[:, SIZE], rows[:, FIRST])
+        check_range("counts", counts, 1, MOST_BATCH)
+        if len(rank_row) > MOST_BATCH or counts.sum() != len(rank_row):
+            refuse(f"counts must sum to the {len(rank_row)} ranks, below 2^24, not {counts.sum()}")
+        given = (CLASS, SIZE, FIRST, COUNT, START)
+        check_range("draws before", rows[:, START], -MOST_PLACES, MOST_PLACES)
+        made, ranks = fixed_tables(*(rows[:, column] for column in given))
+        check_same("rows", rows, made)
+        check_same("rank_row", rank_row, ranks)
+        return cls(counts, rows, rank_row)
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """What the op of this kind is given, besides members; numbers() too."""
@@ -97,50 +116,6 @@ class FixedPlan:
         return np.cumsum(cycles)
 
 
-@dataclass(frozen=True)
-class RandomPlan:
-    """Each slot's class is drawn by itself, with replacement.
-
-    rows    [A, 3] int64: CLASS id, SIZE, FIRST place in members
-    shares  [A] float64: the probability of each row
-    cuts    [A + 1] uint64: row i is drawn where cuts[i] <= u < cuts[i + 1], u of 64 bits; the
-            last is 2^64 - 1, which itself draws the last row
-    guide   [2^k + 1] int32: the row at the start of each of 2^k equal parts of the u axis
-    """
-
-    rows: np.ndarray
-    shares: np.ndarray
-    cuts: np.ndarray
-    guide: np.ndarray
-    batch_size = None  # any
-
-    def tables(self) -> tuple[np.ndarray, ...]:
-        """What the op of this kind is given, besides members; numbers() too."""
-        return self.rows, self.cuts.view(np.int64), self.guide
-
-    def numbers(self) -> tuple[int, ...]:
-        return ()
-
-    @cached_property
-    def reach(self) -> int:
-        """How many members there must be."""
-        return int((self.rows[:, FIRST] + self.rows[:, SIZE]).max())
-
-    def batches(self, first: int) -> tuple[int, int]:
-        """The lowest and highest batch number of a segment that begins with `first`."""
-        return first, I63
-
-    @cached_property
-    def order_guide(self) -> Guide:
-        """Which class a place in members is of."""
-        return class_guide(self.rows[:, FIRST])
-
-    @cached_property
-    def steps(self) -> int:
-        """Bisection steps that find the row within the longest part of the guide."""
-        return int(np.diff(self.guide).max()).bit_length()
-
-
 def fixed_counts(weights: Weights, batch_size: int) -> np.ndarray:
     """Whole counts for one batch, [C] int64, sum batch_size.
 
@@ -160,61 +135,6 @@ def fixed_counts(weights: Weights, batch_size: int) -> np.ndarray:
     extra = batch_size - int(base.sum())
     base[np.argsort(rank, kind="stable")[:extra]] += 1
     return base
-
-
-class UnevenShareWarning(UserWarning):
-    """The counts of a fixed batch give a class over 10 % more or less than it was to have."""
-
-
-class StarvedClassWarning(UnevenShareWarning):
-    """A class with a positive weight has no slot in a fixed batch, and is never drawn."""
-
-
-def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
-    """Tell how many classes get over 10 % more or less than they are due, and which is the worst;
-    and of those that get nothing the names, 10 at most."""
-    off, worst = _far_off(weights, counts)
-    if off == 0:
-        return
-    size, classes = int(counts.sum()), len(counts)
-    due = size * weights.values[weights.which[worst]] / weights.total
-    far = (
-        f"{off} of {classes} classes get over 10 % more or less than their share; the worst, class "
-        f"{worst}, gets {counts[worst]} of {size} draws in every batch, and is due {due:.4g} "
-        f"({counts[worst] / due - 1:+.0%}). "
-    )
-    starved = np.flatnonzero(weights.positive() & (counts == 0))
-    if len(starved) == 0:
-        text = (
-            f"{far}Use kind='stratified', which keeps each share over time, kind='random', which "
-            f"does by chance, or a larger batch_size"
-        )
-        warnings.warn(text, UnevenShareWarning, stacklevel=stacklevel)
-        return
-    named = ", ".join(map(str, starved[:10].tolist()))
-    more = f" and {len(starved) - 10} more" if len(starved) > 10 else ""
-    text = (
-        f"every batch leaves out {len(starved)} of {classes} classes: {named}{more}; "
-        f"a batch of {size} is too small to give each a slot by its weight. {far}"
-        f"Use kind='stratified', a larger batch_size, or more weight for them (a larger alpha)"
-    )
-    warnings.warn(text, StarvedClassWarning, stacklevel=stacklevel)
-
-
-def _far_off(weights: Weights, counts: np.ndarray) -> tuple[int, int]:
-    """How many classes are over 10 % off what they are due, and the first of those that are off
-    the most."""
-    size = int(counts.sum())
-    pairs, first, times = np.unique(
-        weights.which * (size + 1) + counts, return_index=True, return_counts=True
-    )
-    found = []
-    for pair, c, time in zip(pairs.tolist(), first.tolist(), times.tolist(), strict=True):
-        due = size * weights.values[pair // (size + 1)]
-        off = abs(pair % (size + 1) * weights.total - due)
-        if 10 * off > due:
-            found.append((Fraction(off, due), -c, time))
-    return (sum(time for *_, time in found), -max(found)[1]) if found else (0, 0)
 
 
 def fixed_plan(
@@ -240,22 +160,3 @@ def fixed_tables(
     distinct, which = np.unique(rows[:, SIZE], return_inverse=True)
     rows[:, GRID_A : GRID_B + 1] = np.array([grid_or_none(n) for n in distinct.tolist()])[which]
     return rows, np.repeat(np.arange(len(classes), dtype=np.int32), counts)
-
-
-def random_plan(weights: Weights, sizes: np.ndarray, offsets: np.ndarray) -> RandomPlan:
-    """Tables for drawing each slot's class with probability w_c / total."""
-    drawn = np.flatnonzero(weights.positive())
-    rows = np.stack([drawn, sizes[drawn], offsets[drawn]], axis=1).astype(np.int64)
-    values = [weights.values[i] for i in weights.which[drawn].tolist()]
-    below = accumulate(values[:-1], initial=0)
-    cuts = np.array([(w << 64) // weights.total for w in below], dtype=np.uint64)
-    ended = np.append(cuts, np.uint64(random_bits.U64))
-    return RandomPlan(rows, weights.shares()[drawn], ended, guide_of(cuts))
-
-
-def guide_of(cuts: np.ndarray) -> np.ndarray:
-    """The guide of a RandomPlan to these cuts, without their end."""
-    bits = min(24, (4 * len(cuts)).bit_length())
-    starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
-    rows = np.searchsorted(cuts, starts, side="right") - 1
-    return np.append(rows, len(cuts) - 1).astype(np.int32)

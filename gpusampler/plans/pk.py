@@ -15,11 +15,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
+from typing import ClassVar
 
 import numpy as np
 
-from gpusampler.bits.random_bits import grid_or_none
-from gpusampler.plans.fixed import I63
+from gpusampler.bits.random_bits import I63, grid_or_none
+from gpusampler.plans.table_checks import (
+    MOST_BATCH,
+    check_classes,
+    check_range,
+    check_same,
+    refuse,
+)
 
 # Columns of PKPlan.rows.
 CLASS, FIRST, ROTATION = range(3)
@@ -46,6 +53,29 @@ class PKPlan:
     classes_per_batch: int
     members_per_class: int
     order_guide = None  # visits are put in the order of their classes
+    TABLES: ClassVar = {"rows": ("int64", 3), "rotations": ("int64", 9)}
+    NUMBERS: ClassVar = ("classes_per_batch", "members_per_class")
+
+    @classmethod
+    def of_tables(
+        cls, rows: np.ndarray, rotations: np.ndarray, per_batch: int, per_class: int
+    ) -> PKPlan:
+        """The plan of these tables and numbers. Raises ValueError: they are no plan's."""
+        numbers = np.array([per_batch, per_class])
+        check_range("classes_per_batch and members_per_class", numbers, 1, MOST_BATCH)
+        if per_batch * per_class > MOST_BATCH or per_batch > len(rows):
+            refuse(
+                f"classes_per_batch must be at most the {len(rows)} rows, and times "
+                f"members_per_class below 2^24, not {per_batch} and {per_class}"
+            )
+        at = rows[:, ROTATION]
+        check_range("rotations of rows", at, CLASSES + 1, len(rotations) - 1)
+        sizes, firsts = rotations[at, SIZE], rows[:, FIRST]
+        check_classes(rows[:, CLASS], sizes, firsts)
+        made = pk_tables(rows[:, CLASS], sizes, firsts, per_batch, per_class)
+        check_same("rows", rows, made[0])
+        check_same("rotations", rotations, made[1])
+        return cls(rows, rotations, per_batch, per_class)
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """What the op of this kind is given, besides members; numbers() too."""

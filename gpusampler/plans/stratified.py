@@ -4,13 +4,14 @@ Takes integer weights, class sizes and offsets, a batch size, the draws before.
 Gives tables on the host, and each class's draws before any batch. Batches are counted from the
 start of the plan, r. Knows nothing of devices or global batch numbers.
 
-A class has base = B * w div S draws in every batch. Its rest, the B * w mod S that is left, comes
-as extras, `extra` a batch in all, which an even tree over these classes shares out: as many steps
-as it is high tell a class's draws before any batch, or the class of any extra.
+A class of weight w out of S has base = B * w div S draws in every batch. Its rest, B * w mod S, is
+due to it besides, and comes as extras: one more draw in some batches. (Of 10 draws a batch, weights
+5, 4 and 3 are due 4 1/6, 3 1/3 and 2 1/2: 4, 3 and 2 draws in every batch, and one extra a batch
+for one of the three.) An even tree over the classes with a rest shares out the extras.
 
-Where these classes are all alike, all have had the same number of extras after a period, and then
-change places in the tree: a round is some periods. Else two that are below a node of at most one
-extra a batch never meet by their extras.
+Where all rests are the same, each class has had equally many extras after some batches, a period.
+Then the classes may change places in the tree, and do so each round of some periods; so any two
+meet. Else two classes below a node of at most one extra a batch never meet by their extras.
 """
 
 from __future__ import annotations
@@ -18,25 +19,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpusampler.bits import random_bits
 from gpusampler.bits.keyed_order import keyed_order
-from gpusampler.bits.random_bits import CLASS_ORDER, grid_or_none
+from gpusampler.bits.random_bits import CLASS_ORDER, I63, grid_or_none
 from gpusampler.plans.columns import BASE, SIZE, class_rows, first_places
 from gpusampler.plans.even_tree import (
     BOUND_BITS,
     CARRY,
     SPLIT,
     bounds,
+    check_tree,
     down,
     even_tree,
     ticks_of_left,
 )
-from gpusampler.plans.fixed import I63
 from gpusampler.plans.order_guide import Guide, class_guide
+from gpusampler.plans.table_checks import (
+    MOST_BATCH,
+    MOST_PLACES,
+    check_classes,
+    check_range,
+    check_same,
+    refuse,
+)
 from gpusampler.plans.weights import Weights
 
 MAX_BATCHES = 1 << 42  # shares of ticks are of 63 bits
@@ -78,6 +87,44 @@ class StratifiedPlan:
     smallest: int
     largest: int
     blocks: Any = None
+    TABLES: ClassVar = {
+        "rows": ("int32", 8), "base_rows": ("int32", 2), "rank_row": ("int32", 0),
+        "start": ("int64", 0), "leaf_class": ("int32", 0), "class_leaf": ("int32", 0),
+        "shares": ("int64", 0), "links": ("int32", 3),
+    }  # fmt: skip
+    NUMBERS: ClassVar = ("batch_size", "root", "height", "round_batches", "round_draws")
+
+    @classmethod
+    def of_tables(
+        cls, rows: np.ndarray, base_rows: np.ndarray, rank_row: np.ndarray, start: np.ndarray,
+        leaf_class: np.ndarray, class_leaf: np.ndarray, shares: np.ndarray, links: np.ndarray,
+        *numbers: int,
+    ) -> StratifiedPlan:  # fmt: skip
+        """The plan of these tables and numbers. Raises ValueError: they are no plan's."""
+        batch_size, root, height, batches, draws = numbers
+        classes, base = np.arange(len(rows)), rows[:, BASE].astype(np.int64)
+        sizes, firsts = rows[:, SIZE], first_places(rows)
+        check_classes(classes, sizes, firsts)
+        check_range("batch_size", np.array([batch_size]), 1, MOST_BATCH)
+        check_range("base draws", base, 0, batch_size)
+        check_range("draws before", start, 0, MOST_PLACES)
+        extra = batch_size - int(base.sum())
+        check_same("rows", rows, class_rows(sizes, firsts, base))
+        if len(start) != len(rows) or len(rank_row) != batch_size - extra or extra < 0:
+            refuse(f"base draws must be the {len(rank_row)} ranks, and start [{len(rows)}]")
+        made, ranks = base_tables(base)
+        check_same("base_rows", base_rows, made)
+        check_same("rank_row", rank_row, ranks)
+        check_range("classes of leaves", leaf_class, 0, len(rows) - 1)
+        check_same("class_leaf", class_leaf, leaves_of(leaf_class, len(rows)))
+        check_same("leaf_class", class_leaf[leaf_class], np.arange(len(leaf_class)))
+        check_tree(base[leaf_class] > 0, shares, links, root, height, extra)
+        _check_rounds(len(leaf_class), extra, base[leaf_class].any(), batches, draws)
+        used = sizes[(base > 0) | (class_leaf >= 0)]
+        return cls(
+            batch_size, extra, rows, base_rows, rank_row, start, leaf_class, class_leaf, shares,
+            links, root, height, batches, draws, int(used.min()), int(used.max()),
+        )  # fmt: skip
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """What the op of this kind is given, besides members; numbers() too."""
@@ -120,6 +167,12 @@ class StratifiedPlan:
     def order_guide(self) -> Guide:
         """Which class a place in members is of."""
         return class_guide(first_places(self.rows))
+
+    @property
+    def draws(self) -> tuple[np.ndarray, np.ndarray]:
+        """[C] int64 and bool: the draws of each class in every batch, and whether some batches have
+        one more."""
+        return self.rows[:, BASE].astype(np.int64), self.class_leaf >= 0
 
     @property
     def tree(self) -> tuple[int, int]:
@@ -235,3 +288,11 @@ def leaves_of(leaf_class: np.ndarray, classes: int) -> np.ndarray:
     class_leaf = np.full(classes, -1, np.int32)
     class_leaf[leaf_class] = np.arange(len(leaf_class))
     return class_leaf
+
+
+def _check_rounds(leaves: int, extra: int, based: Any, batches: int, draws: int) -> None:
+    """A round is some batches in which each leaf has as many extras as any other."""
+    if (batches, draws) == (0, 0):
+        return
+    if based or not 0 < batches < 1 << 42 or leaves * draws != batches * extra:
+        refuse(f"a round must give {leaves} leaves as many draws each, not {batches} and {draws}")

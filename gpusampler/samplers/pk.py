@@ -1,4 +1,4 @@
-"""Sampler of kind pk: P distinct classes in every batch, K members of each (metric learning).
+"""pk: P distinct classes in every batch, K members of each (metric learning).
 
 Takes a class index, P, K and a seed. Gives a StreamBatchSampler.
 """
@@ -8,44 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from gpusampler import checks
-from gpusampler.bits import random_bits
-from gpusampler.index.class_index import ClassIndex
-from gpusampler.ops import given
-from gpusampler.ops import windows as ops
-from gpusampler.plans import pk as plan_pk
+from gpusampler.plans.pk import CLASS, pk_plan
 from gpusampler.stream.history import Mark
 from gpusampler.stream.sampler import StreamBatchSampler
-from gpusampler.stream.segment import Segment
-
-
-class PKSegment(Segment):
-    """Batches of P classes and K members of each, whose visits are counted from `first` on."""
-
-    def __init__(
-        self, classes_per_batch: int, members_per_class: int, index: ClassIndex, seed: int,
-        number: int, first: int, start: np.ndarray, by_class: bool = False,
-    ):  # fmt: skip
-        super().__init__(number, first, start)
-        self.index, self.seed = index, seed
-        self._plan = plan_pk.pk_plan(
-            index.host_sizes, index.host_offsets, classes_per_batch, members_per_class
-        )
-        self._given = given.tables_on(index.device, "pk", self._plan, first, number, by_class)
-
-    def mean_counts(self) -> np.ndarray:
-        p, counts = self._plan, np.zeros(self.index.num_classes)
-        counts[p.rows[:, plan_pk.CLASS]] = p.classes_per_batch * p.members_per_class / len(p.rows)
-        return counts
-
-    def draws(self, n: int) -> np.ndarray:
-        return np.zeros(self.index.num_classes, np.int64)
-
-    def draw(self, out: Tensor, g0: int, stride: int) -> None:
-        seed = random_bits.signed(self.seed)
-        ops.draw("pk", out, self.index.members, *self._given, seed, g0, stride)
+from gpusampler.stream.segment import Segment, Stretch
 
 
 class PKBatchSampler(StreamBatchSampler):
@@ -119,7 +87,17 @@ class PKBatchSampler(StreamBatchSampler):
         return f"{self.classes_per_batch} x {self.members_per_class}".encode()
 
     def _segment(self, mark: Mark) -> Segment:
-        return PKSegment(
-            self.classes_per_batch, self.members_per_class, self.index, self.seed, mark.number,
-            mark.epoch * self.n_batches, mark.start, self.order == "class",
-        )  # fmt: skip
+        return PKSegment(self._stretch(mark), self.classes_per_batch, self.members_per_class)
+
+
+class PKSegment(Segment):
+    """Batches of P classes and K members of each, whose visits are counted from `first` on."""
+
+    def __init__(self, stretch: Stretch, classes_per_batch: int, members_per_class: int):
+        index, (p, k) = stretch.index, (classes_per_batch, members_per_class)
+        super().__init__(stretch, pk_plan(index.host_sizes, index.host_offsets, p, k), "pk")
+
+    def mean_counts(self) -> np.ndarray:
+        p, counts = self._plan, np.zeros(self.index.num_classes)
+        counts[p.rows[:, CLASS]] = p.classes_per_batch * p.members_per_class / len(p.rows)
+        return counts

@@ -1,21 +1,23 @@
-"""Stratified sampler: each batch has every class's quota, rounded down or up, evenly over time.
+"""Stratified: each batch has every class's quota, rounded down or up, evenly over time.
 
 Takes weights per class, a class index and a seed. Gives a StreamBatchSampler.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler.plans import weights
-from gpusampler.plans.stratified import MAX_BATCHES
-from gpusampler.samplers.draws_stratified import StratifiedSegment
+from gpusampler.plans import blocks, weights
+from gpusampler.plans.stratified import MAX_BATCHES, stratified_plan
+from gpusampler.plans.weights import Weights
 from gpusampler.samplers.mixed import MixedBatchSampler
 from gpusampler.stream.history import Mark
-from gpusampler.stream.segment import Segment
+from gpusampler.stream.segment import Segment, Stretch
 
 
 class StratifiedBatchSampler(MixedBatchSampler):
@@ -79,11 +81,7 @@ class StratifiedBatchSampler(MixedBatchSampler):
         self._begin_with(mix, schedule)
 
     def _segment(self, mark: Mark) -> Segment:
-        first = mark.epoch * self.n_batches
-        return StratifiedSegment(
-            mark.mix, self.index, self.seed, self.batch_size, mark.number, first, mark.start,
-            self.order == "class", self.unique,
-        )  # fmt: skip
+        return StratifiedSegment(self._stretch(mark), mark.mix)
 
     @property
     def count_bounds(self) -> Tensor:
@@ -94,3 +92,28 @@ class StratifiedBatchSampler(MixedBatchSampler):
 
     def _last_batch(self) -> int:
         return min(super()._last_batch(), MAX_BATCHES - 1)
+
+
+class StratifiedSegment(Segment):
+    """Batches that each have every class's quota, rounded down or up."""
+
+    def __init__(self, stretch: Stretch, mix: Weights):
+        index, size = stretch.index, stretch.batch_size
+        plan = stratified_plan(mix, index.host_sizes, index.host_offsets, size, stretch.start)
+        if stretch.unique:
+            start = blocks.aligned(stretch.start, index.host_sizes, *plan.draws)
+            stretch, plan = replace(stretch, start=start), replace(plan, start=start)
+            super().__init__(stretch, blocks.with_blocks(plan), "stratified_unique")
+        else:
+            super().__init__(stretch, plan, "stratified")
+        self._means = mix.shares() * size
+
+    def mean_counts(self) -> np.ndarray:
+        return self._means
+
+    def count_bounds(self) -> np.ndarray:
+        """[C] float64: the most that a class's draws differ from its due at any moment."""
+        return self._plan.count_bounds()
+
+    def draws(self, n: int) -> np.ndarray:
+        return self._plan.draws_before(self.seed, self.number, n)

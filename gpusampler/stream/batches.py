@@ -22,7 +22,7 @@ from gpusampler.ops import graphs
 from gpusampler.plans.weights import Weights
 from gpusampler.stream.describe import table
 from gpusampler.stream.history import History, Mark, Schedule
-from gpusampler.stream.segment import Segment
+from gpusampler.stream.segment import Segment, Stretch
 
 MAX_SLOTS = 1 << 27  # of one op call: below 2^31, as its positions are 32 bits, and its key
 # table (8 bytes a batch and a cycle, so 12 a slot at the worst) then stays below 1.5 GiB
@@ -119,6 +119,13 @@ class Batches:
         self._origin = fingerprint.of_bytes(self._identity(first))
         self._history = History((first,), schedule)
 
+    def _stretch(self, mark: Mark) -> Stretch:
+        """What is drawn by a mark: the batches of its epoch and those that follow."""
+        return Stretch(
+            self.index, self.seed, self.batch_size, mark.number, mark.epoch * self.n_batches,
+            mark.start, self.order == "class", self.unique,
+        )  # fmt: skip
+
     @abstractmethod
     def _segment(self, mark: Mark) -> Segment:
         """What the kind makes of a mix."""
@@ -200,12 +207,16 @@ class Batches:
             left = count - done
             if until is not None:
                 left = min(left, -((g - until * self.n_batches) // stride))
-            self._draw(self.segment_of(mark), out[done : done + left], g, stride)
+            part = out if left == count else out[done : done + left]
+            self._draw(self.segment_of(mark), part, g, stride)
             done += left
         return out
 
     def _draw(self, segment: Segment, out: Tensor, g0: int, stride: int) -> None:
         """Fill out, in calls that an op can take."""
-        step = max(1, MAX_SLOTS // self.batch_size // stride)
-        for done in range(0, len(out), step):
+        step, n = max(1, MAX_SLOTS // self.batch_size // stride), out.shape[0]
+        if n <= step:
+            segment.draw(out, g0, stride)
+            return
+        for done in range(0, n, step):
             segment.draw(out[done : done + step], g0 + done * stride, stride)

@@ -27,7 +27,9 @@ LIST_WINDOW_BYTES = 1 << 22
 
 
 class StreamBatchSampler(Batches, BatchSampler):
-    """What every sampler here does; how a batch is drawn is a subclass's.
+    """What every sampler does: for annotations and isinstance; each kind is a subclass of it.
+
+    Its names without an underscore are public, but segment_of, mix_of and warn_of, the kinds' own.
 
     Iterating yields one epoch: n_batches lists of batch_size ints, as a DataLoader takes them;
     with shard(), this rank's share of them. Iterating again yields the next epoch. `iter()` costs

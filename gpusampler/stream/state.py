@@ -172,7 +172,7 @@ def _mark(told: Mapping[str, Any], first: Mark, sizes: np.ndarray, make: Maker) 
     start = first.start
     if make.past == "draws":
         draws = epoch * make.n_batches * make.batch_size
-        passed_over = number * int(sizes.sum()) if make.unique else 0
+        passed_over = number * make.batch_size if make.unique else 0
         start = unpacked_start(told["start"], len(start), draws, passed_over)
     elif told["start"]:
         raise not_given("start")

@@ -50,11 +50,12 @@ class Epochs:
 
 
 def place_of_nodes(sampler: Any, epoch: int, batch: int) -> tuple[int, int]:
-    """The place to load, (epoch, batch), where it may be torchdata.nodes that loads.
+    """The epoch and batch to resume at, where it may be torchdata.nodes that loads the state.
 
-    Its SamplerWrapper counts epochs by itself, one more each time it is iterated anew, and a state
-    taken behind an epoch's last batch holds the count of that epoch: it is made to count on. An
-    iteration of no batches is left out, since Loader goes on after one with a state of that moment.
+    Its SamplerWrapper counts epochs by itself: one more each time it is iterated anew. A state that
+    was saved after the last batch of epoch 2 holds its count of 2, so after loading it would train
+    epoch 2 again. This sets its count to 3. And it skips the iteration without batches that such a
+    state would begin with, as Loader would take that for an epoch.
     """
     asks = frames.asking()
     if frames.module(asks) != NODES or sampler.unbroken:

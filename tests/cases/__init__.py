@@ -21,9 +21,11 @@ from reference import slow_kinds, slow_reference
 from gpusampler.bits import random_bits
 from gpusampler.ops import class_order, windows
 from gpusampler.ops.given import Given
+from gpusampler.ops.kinds import KINDS as KINDS_OF_OPS
 from gpusampler.plans import blocks, weights
 from gpusampler.plans import fixed as plan_fixed
 from gpusampler.plans.pk import pk_plan
+from gpusampler.plans.random import random_plan
 from gpusampler.plans.stratified import stratified_plan
 
 POISON = np.iinfo(np.int64).min
@@ -86,7 +88,7 @@ class Case:
         return plan_fixed.fixed_plan(counts, sizes, self.offsets)
 
     def _random(self, sizes: np.ndarray) -> Any:
-        return plan_fixed.random_plan(self.weights, sizes, self.offsets)
+        return random_plan(self.weights, sizes, self.offsets)
 
     def _stratified(self, sizes: np.ndarray) -> Any:
         start = None if self.start is None else np.array(self.start)
@@ -155,7 +157,7 @@ def cpu(
     case: Case, g0: int, n: int = 1, stride: int = 1, classes: np.ndarray | None = None
 ) -> list[list[int]]:
     out, given = case.poisoned(n), given_of(case, classes)
-    fill = windows._function(windows.BACKENDS[case.op][0])
+    fill = windows._function(KINDS_OF_OPS[case.op].twin)
     guide = given.order_guide
     fill(out, case.members if guide is None else None, given, case.seed, g0, stride)
     if guide is not None:
@@ -212,7 +214,7 @@ def launch(
     case: Case, out: torch.Tensor, members: torch.Tensor | None, given: Given, g0: int,
     stride: int = 1,
 ) -> None:  # fmt: skip
-    windows._function(windows.BACKENDS[case.op][1])(
+    windows._function(KINDS_OF_OPS[case.op].launch)(
         out, members if given.order_guide is None else None, tables_on(out.device, case.plan),
         given, random_bits, random_bits.signed(case.seed), g0, stride,
     )  # fmt: skip

@@ -24,8 +24,9 @@ from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import pk as plan_pk
 from gpusampler.plans import weights
+from gpusampler.plans.random import random_plan
 from gpusampler.plans.stratified import stratified_plan
-from gpusampler.samplers.mixed import WeightedFixedBatchSampler
+from gpusampler.samplers.fixed import WeightedFixedBatchSampler
 
 MOST = (1 << 31) - 1
 SIZES = [MOST, MOST - 1, MOST - 2, 1 << 30, (1 << 30) + 1, (1 << 30) - 1, (1 << 31) - 70_000]
@@ -184,7 +185,7 @@ def test_far_batches_of_members_at_far_places(kind, base, kernel_device):
 def test_random_slots_of_far_batches_and_places(base):
     large = Large([50, MOST, 7, 1], base)
     mix = weights.given([5.0, 60.0, 3.0, 0.1], large.sizes)
-    made = plan.random_plan(mix, large.sizes, large.offsets)
+    made = random_plan(mix, large.sizes, large.offsets)
     exact = [mix.values[i] for i in mix.which]
     for g in [*FAR, (1 << 62) // 33 - 1]:
         expected = slow.random_batch(large.groups, exact, 33, SEED, g)

@@ -39,7 +39,7 @@ from hypothesis.stateful import (
 from reference import slow_stream as slow
 
 from gpusampler import SamplerFactory
-from gpusampler.samplers import draws
+from gpusampler.samplers import random as random_kind
 from gpusampler.stream import sampler as stream
 
 LAST = 7  # the last epoch that is set
@@ -163,8 +163,11 @@ class Histories(RuleBasedStateMachine):
             self.options["unbroken"] = True
         batch_size = slow.CLASSES * slow.PER_CLASS if kind == "pk" else 8
         self.options |= {"batch_size": batch_size, "window_bytes": 16 * batch_size * window}
-        self.patched = draws.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES
-        draws.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES = slow.BLOCK_SLOTS, 8 * batch_size * window
+        self.patched = random_kind.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES
+        random_kind.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES = (
+            slow.BLOCK_SLOTS,
+            8 * batch_size * window,
+        )
         curve = alpha if callable(alpha) and kind != "pk" else None
         mixes = ((0, slow.by_alpha(curve.of(0) if curve else alpha if kind != "pk" else 1)),)
         timeline = slow.Timeline(kind, n_batches, batch_size, mixes, curve, 1)
@@ -185,7 +188,7 @@ class Histories(RuleBasedStateMachine):
             if sys.exc_info()[0] is None:  # else a rule has failed
                 self.at_last()
         finally:
-            draws.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES = self.patched
+            random_kind.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES = self.patched
 
     def at_last(self):
         """Look at every sampler, and at what its next iteration yields."""

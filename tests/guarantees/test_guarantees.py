@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpusampler import ClassIndex, SamplerFactory, WeightedFixedBatchSampler
-from gpusampler.samplers import draws
+from gpusampler.samplers import random as random_kind
 from gpusampler.stream import batches
 from gpusampler.stream import sampler as stream
 
@@ -104,7 +104,7 @@ def test_each_pass_of_a_class_has_an_order_of_its_own():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_batch_is_the_same_however_it_is_reached(name, monkeypatch):
     sampler, _ = make(name, n_batches=30)
-    monkeypatch.setattr(draws, "DRAW_BLOCK_SLOTS", 8 * 7)  # several draw blocks an epoch
+    monkeypatch.setattr(random_kind, "DRAW_BLOCK_SLOTS", 8 * 7)  # several draw blocks an epoch
     built = sampler.build()
     assert torch.equal(sampler.batches(11, 13), built[11:24])
     for g in (29, 0, 17, 6, 7):  # in any order
@@ -207,7 +207,7 @@ def test_a_far_batch_costs_no_error_and_the_last_one_is_refused_clearly():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_threads_that_share_a_sampler_get_the_right_batches(name, monkeypatch):
-    monkeypatch.setattr(draws, "DRAW_BLOCK_SLOTS", 8 * 16)
+    monkeypatch.setattr(random_kind, "DRAW_BLOCK_SLOTS", 8 * 16)
     sampler, _ = make(name, n_batches=200)
     expected = sampler.build()
 

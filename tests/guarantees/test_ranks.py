@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from gpusampler import WeightedFixedBatchSampler, WeightedRandomBatchSampler, demo
-from gpusampler.samplers import draws
+from gpusampler.samplers import random as random_kind
 from gpusampler.stream import sampler as stream
 
 LISTS = [[0, 1, 2], [3, 4]]
@@ -48,7 +48,7 @@ def at(sampler, epoch, batch):
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 5, 12])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_ranks_interleaved_are_the_one_rank_stream(name, world_size, monkeypatch):
-    monkeypatch.setattr(draws, "DRAW_BLOCK_SLOTS", 8 * 7)  # several draw blocks an epoch
+    monkeypatch.setattr(random_kind, "DRAW_BLOCK_SLOTS", 8 * 7)  # several draw blocks an epoch
     sampler, _ = make(name, seed=9)
     ranks = ranks_of(sampler, world_size)
     each = 12 // world_size

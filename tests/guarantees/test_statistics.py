@@ -6,7 +6,7 @@ import torch
 
 from gpusampler import ClassIndex, SamplerFactory
 from gpusampler.ops.given import Given
-from gpusampler.plans import fixed as plan_module
+from gpusampler.plans.random import random_plan
 from gpusampler.plans.weights import given, linear
 
 SIZES = (40_000, 9_000, 900, 90, 10)
@@ -85,7 +85,7 @@ def test_epochs_and_seeds_are_uncorrelated():
 def test_a_share_of_a_class_is_exact_to_64_bits():
     sizes = np.array([3, 1, 7])
     mix = linear(sizes, 0.3)
-    table = plan_module.random_plan(mix, sizes, np.array([0, 3, 4, 11]))
+    table = random_plan(mix, sizes, np.array([0, 3, 4, 11]))
     exact = [mix.values[i] for i in mix.which]
     below = 0
     for cut, weight in zip(table.cuts[:-1].tolist(), exact, strict=True):
@@ -96,7 +96,7 @@ def test_a_share_of_a_class_is_exact_to_64_bits():
 def test_a_million_zipf_classes_are_drawn_by_their_shares():
     frequency = 1.0 / np.arange(1, 1_000_001)
     sizes = np.ones(1_000_000, dtype=np.int64)
-    table = plan_module.random_plan(given(frequency, sizes), sizes, np.arange(1_000_001))
+    table = random_plan(given(frequency, sizes), sizes, np.arange(1_000_001))
     out = np.empty((1000, 1024), np.int64)
     from gpusampler.cpu import fixed as cpu
 

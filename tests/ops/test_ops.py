@@ -11,8 +11,9 @@ import torch._dynamo.testing
 from cases import Case, pk_case
 
 from gpusampler import SamplerFactory
-from gpusampler.ops import given, plan_checks
+from gpusampler.ops import given
 from gpusampler.ops import windows as ops
+from gpusampler.ops.kinds import Kind
 
 HOST = torch.device("cpu")
 SIZES = [40, 1, 20, 3, 50, 33]
@@ -235,9 +236,9 @@ def test_classes_that_are_no_rows_are_refused():
 # ------------------------------------------------------------------ contents are read once
 @pytest.fixture
 def reads(monkeypatch):
-    found, real = [], plan_checks.plan_of
+    found, real = [], Kind.plan_of
     monkeypatch.setattr(
-        plan_checks, "plan_of", lambda kind, *given: found.append(kind) or real(kind, *given)
+        Kind, "plan_of", lambda kind, *given: found.append(kind) or real(kind, *given)
     )
     return found
 

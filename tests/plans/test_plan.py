@@ -11,8 +11,9 @@ from reference import slow_reference as slow
 
 from gpusampler import SamplerFactory, StarvedClassWarning, UnevenShareWarning
 from gpusampler.cpu.fixed import _drawn_rows
-from gpusampler.plans import fixed as plan
-from gpusampler.plans import weights
+from gpusampler.plans import uneven, weights
+from gpusampler.plans.fixed import fixed_counts
+from gpusampler.plans.random import random_plan
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 10, 999, 10**6, 2**31 - 1]), min_size=1, max_size=20)
 ALPHAS = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.1, 1 / 3]), st.floats(0, 1))
@@ -44,7 +45,7 @@ def test_given_weights_keep_their_ratios_to_62_bits(values):
 @given(SIZES, ALPHAS, st.integers(1, 5000))
 def test_fixed_counts_are_hamiltons(sizes, alpha, batch_size):
     mix = weights.linear(np.array(sizes), alpha)
-    counts = plan.fixed_counts(mix, batch_size).tolist()
+    counts = fixed_counts(mix, batch_size).tolist()
     assert counts == slow.fixed_counts(expanded(mix), batch_size)
     assert sum(counts) == batch_size
     for count, value in zip(counts, expanded(mix), strict=True):
@@ -58,20 +59,20 @@ def test_fixed_counts_are_those_of_a_worked_example():
               "Connecticut": 236_841, "South Carolina": 206_236, "New Jersey": 179_570,
               "New Hampshire": 141_822, "Vermont": 85_533, "Georgia": 70_835,
               "Kentucky": 68_705, "Rhode Island": 68_446, "Delaware": 55_540}  # fmt: skip
-    seats = plan.fixed_counts(weights.linear(np.array(list(states.values())), 0.0), 120)
+    seats = fixed_counts(weights.linear(np.array(list(states.values())), 0.0), 120)
     assert seats.tolist() == [21, 16, 14, 12, 11, 9, 8, 7, 6, 5, 3, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("sizes", [[5, 5, 5], [1000, 10, 2]])
 def test_a_tie_goes_to_the_lower_class(sizes):
-    counts = plan.fixed_counts(weights.linear(np.array(sizes), 1.0), 4)
+    counts = fixed_counts(weights.linear(np.array(sizes), 1.0), 4)
     assert counts.tolist() == [2, 1, 1]
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=200).filter(any))
 def test_cuts_and_guide_find_the_row_of_every_edge(values):
     mix = weights.given(values, np.ones(len(values)))
-    table = plan.random_plan(mix, np.ones(len(values), int), np.arange(len(values) + 1))
+    table = random_plan(mix, np.ones(len(values), int), np.arange(len(values) + 1))
     shift = np.uint64(65 - (len(table.guide) - 1).bit_length())
     cuts = table.cuts[:-1]  # the last, 2^64 - 1, ends the last row
     edges = np.concatenate([cuts, cuts - np.uint64(1), table.cuts[-1:]])  # 0 - 1 wraps: the end
@@ -161,8 +162,8 @@ def test_a_class_without_a_slot_is_the_same_warnings_special_case():
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=30).filter(any), st.integers(1, 200))
 def test_how_far_counts_are_off_is_the_plain_sum(values, batch_size):
     mix = weights.given(values, np.ones(len(values)))
-    counts = plan.fixed_counts(mix, batch_size)
+    counts = fixed_counts(mix, batch_size)
     dues = [Fraction(batch_size * value, sum(values)) for value in values]
     off = [abs(count - due) / due if due else 0 for count, due in zip(counts, dues, strict=True)]
     far = [x for x in off if x > Fraction(1, 10)]
-    assert plan._far_off(mix, counts) == (len(far), off.index(max(far)) if far else 0)
+    assert uneven._far_off(mix, counts) == (len(far), off.index(max(far)) if far else 0)

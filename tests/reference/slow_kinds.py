@@ -312,6 +312,18 @@ def _unique_blocks(
     return found
 
 
+def _unique_start(start: int, n: int, base: int, more: bool) -> int:
+    """Where a class of n goes on that has `base` draws in each batch from now on: at the next place
+    where a batch may begin, if the blocks of its pass are as long as they are for such batches
+    only."""
+    if n == 0 or base == 0 or more:
+        return start
+    unit = gcd(n, base)
+    if slow.unique_blocks(n, (base,), unit) == slow.unique_blocks(n, (base,)):
+        return start
+    return -(-start // unit) * unit
+
+
 def stratified_batch(
     members_by_class: Members,
     weights: Sequence[int],
@@ -354,8 +366,8 @@ def segmented_batch(
 ) -> list[int]:
     """Batch b of an epoch by slot, where the weights change at the first epoch of each mix.
 
-    kind is "fixed" or "stratified". No class loses its place among its members at a change; but
-    where batches are unique all begin a pass.
+    kind is "fixed" or "stratified". No class loses its place among its members at a change, but for
+    unique ones as _unique_start() says.
     """
     if kind == "fixed":  # whole quotas: stratified has these counts in every batch
         mixes = [(begin, slow.fixed_counts(weights, batch_size)) for begin, weights in mixes]
@@ -365,8 +377,9 @@ def segmented_batch(
         draws = stratified_before(weights, batch_size, seed, (end - begin) * n_batches, s)
         start = [n + more for n, more in zip(start, draws, strict=True)]
         if unique:
-            sizes = map(len, members_by_class)
-            start = [-(-n // max(size, 1)) * size for n, size in zip(start, sizes, strict=True)]
+            following = zip(*quotas(mixes[s + 1][1], batch_size), strict=True)
+            asked = zip(start, map(len, members_by_class), following, strict=True)
+            start = [_unique_start(n, size, base, rest > 0) for n, size, (base, rest) in asked]
     begin, weights = mixes[segment]
     g, first = epoch * n_batches + b, begin * n_batches
     return stratified_batch(

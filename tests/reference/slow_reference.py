@@ -214,11 +214,18 @@ def unique_blocks(n: int, draws: tuple[int, ...], unit: int = 1) -> Blocks:
     """The blocks of a pass. Where a pass has only few members more than its longest block, these
     come last in it, and next to last in the next one; others are last then.
 
+    That they are few is rounded up to a power of two, where they are few still.
+
     >>> unique_blocks(10, (8,)), unique_blocks(10, (3,)), unique_blocks(10, (5,), 5)
     (((3, 3, 3, 1), 0), ((6, 2, 2), 2), ((10,), 0))
+    >>> unique_blocks(100, (7,)), unique_blocks(100, (6,), 2)
+    (((84, 8, 8), 8), ((84, 8, 8), 8))
     """
     length = block_length(n, draws, unit)
     few = n - length
+    rounded = next(2**k for k in range(64) if 2**k >= max(draws) - 1)
+    if few and 4 * rounded <= n:
+        few, length = rounded, n - rounded
     if 0 < 4 * few <= n and max(draws) <= n:
         return (n - 2 * few, few, few), few
     return tuple(min(length, n - begin) for begin in range(0, n, length)), 0

@@ -21,7 +21,6 @@ from gpusampler.plans.blocks import BLOCKS, LAST, LENGTH, SHIFT, block_table
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{StarvedClassWarning.__module__}.StarvedClassWarning"),
-    pytest.mark.filterwarnings("ignore:with unique=True every change of the class mix"),
 ]
 
 
@@ -147,13 +146,40 @@ def test_each_member_comes_once_in_each_pass_from_any_change_of_mix_on(kind):
             sampler.set_epoch(epoch)
             sampler.set_alpha(0.2)
         flat = sampler.batches(epoch * 30, 20 * 30).flatten().numpy()
-        for n, few, group in zip(sizes, (True, False, False, True), groups, strict=True):
-            mine = flat[(flat >= group[0]) & (flat <= group[-1])]
+        begins = -sampler.segment_of(sampler._history.at(epoch, sampler)[0]).start % sizes
+        for n, few, group, begin in zip(
+            sizes, (True, False, False, True), groups, begins.tolist(), strict=True
+        ):
+            mine = flat[(flat >= group[0]) & (flat <= group[-1])][begin:]
             passes = mine[: len(mine) // n * n].reshape(-1, n)
             assert len(passes) > 20 * n / 97
             assert (np.sort(passes, axis=1) == group).all()
             others = len({tuple(row) for row in passes.tolist()})
             assert few or others == len(passes)  # in a new order each, but blocks may be short
+
+
+@pytest.mark.parametrize("kind", UNIQUE)
+def test_each_member_comes_once_in_each_pass_under_a_mix_that_changes_each_epoch(kind):
+    """50 to 64 draws of 1009 and 36 to 50 of 307, in passes that begin and end within epochs."""
+    groups = [range(1009), range(1009, 1316)]
+    sampler = made(
+        kind, groups, 100, 7, lambda epoch: 0.5 + epoch % 41 / 80, order="class", unique=True
+    )
+    flat = sampler.batches(0, 280).flatten().numpy()
+    check_unique(flat.reshape(-1, 100).tolist(), [1009, 307], groups)
+    assert len({tuple(sampler.class_counts_in(epoch).tolist()) for epoch in range(40)}) > 12
+    for group in groups:
+        mine = flat[np.isin(flat, group)]
+        passes = mine[: len(mine) // len(group) * len(group)].reshape(-1, len(group))
+        assert len(passes) > 14 and (np.sort(passes, axis=1) == group).all()
+
+
+@pytest.mark.parametrize("kind", UNIQUE)
+def test_under_any_schedule_members_are_left_out_no_more_often_than_by_chance(kind):
+    groups = [range(5000), range(5000, 5100)]
+    sampler = made(kind, groups, 60, 9, lambda epoch: epoch % 37 / 36)
+    times = np.bincount(sampler.batches(0, 900).flatten().numpy(), minlength=5100)[:5000]
+    assert times.mean() > 5 and times.min() > 0  # begun anew at each change a third is left out
 
 
 @pytest.mark.parametrize("kind", UNIQUE)

@@ -638,11 +638,3 @@ def test_shares_and_rates_may_be_changed_by_name(name):
     samplers[2].set_weights([1, 2, 3])
     counts = [sampler.class_counts.round().tolist() for sampler in samplers]
     assert counts[0] == counts[1] == counts[2] in ([8, 16, 24], [6, 18, 24])  # whole: fixed
-
-
-def test_unique_passes_begin_anew_at_a_change_and_it_is_said():
-    sampler = make(unique=True)
-    with pytest.warns(UserWarning, match="begins each class's pass over its members anew"):
-        sampler.set_alpha(1.0)
-    with pytest.warns(UserWarning, match="pass over its members anew"):
-        make(unique=True, alpha=follow)

@@ -1,0 +1,78 @@
+"""Kinds: of each op, by its name, the plan whose tables it takes and what fills out on a device.
+
+Names functions and imports none of them: each backend is imported on its first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from gpusampler.plans import blocks
+from gpusampler.plans.fixed import FixedPlan
+from gpusampler.plans.pk import PKPlan
+from gpusampler.plans.random import RandomPlan
+from gpusampler.plans.stratified import StratifiedPlan
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an op draws by.
+
+    plan    the plan's type
+    twin    what fills out on the CPU
+    launch  what fills out on a GPU
+    unique  whether the plan has blocks
+    """
+
+    plan: Any
+    twin: str
+    launch: str
+    unique: bool = False
+
+    @cached_property
+    def tables(self) -> dict[str, tuple[str, int]]:
+        """Of each table its dtype and columns (0: it is one-dimensional)."""
+        return self.plan.TABLES | ({"blocks": ("int32", 8)} if self.unique else {})
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The plan's numbers, which stand behind the first batch and number of its segment, and
+        whether batches are class by class."""
+        return self.plan.NUMBERS
+
+    def plan_of(self, tables: list[np.ndarray], numbers: list[int]) -> Any:
+        """The plan of these tables. Raises ValueError: they are no plan's."""
+        read = partial(blocks.plan_of_tables, self.plan) if self.unique else self.plan.of_tables
+        return read(*tables, *numbers)
+
+
+KINDS = {
+    "fixed": Kind(
+        FixedPlan, "gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.launch.draw_fixed"
+    ),
+    "random": Kind(
+        RandomPlan, "gpusampler.cpu.fixed.draw_random", "gpusampler.kernels.launch.draw_random"
+    ),
+    "stratified": Kind(
+        StratifiedPlan,
+        "gpusampler.cpu.stratified.draw_stratified",
+        "gpusampler.kernels.stratified.draw_stratified",
+    ),
+    "pk": Kind(PKPlan, "gpusampler.cpu.pk.draw_pk", "gpusampler.kernels.pk.launch"),
+    "fixed_unique": Kind(
+        FixedPlan,
+        "gpusampler.cpu.fixed.draw_fixed",
+        "gpusampler.kernels.unique.launch_fixed",
+        unique=True,
+    ),
+    "stratified_unique": Kind(
+        StratifiedPlan,
+        "gpusampler.cpu.stratified.draw_stratified",
+        "gpusampler.kernels.unique.launch_stratified",
+        unique=True,
+    ),
+}
