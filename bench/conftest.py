@@ -13,7 +13,6 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -81,7 +80,7 @@ def pytest_sessionfinish(session) -> None:
     if not done or not session.config.getoption("--write-results"):
         return
     title = f"## {machine()}"
-    versions = f"torch {torch.__version__}, numba {numba.__version__}"
+    versions = f"torch {torch.__version__}"
     where = f"{versions}, Python {platform.python_version()}; {torch.get_num_threads()} threads."
     text = "\n".join([title, "", where, *rows(done)])
     write_section(text)

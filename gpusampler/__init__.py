@@ -1,7 +1,5 @@
 """Class-balanced batches of dataset indices for PyTorch, built on the device."""
 
-from gpusampler import cache as cache  # before all others: it looks at what is imported
-from gpusampler import forks as forks
 from gpusampler.factory import SamplerFactory
 from gpusampler.index.class_index import ClassIndex
 from gpusampler.plans.uneven import StarvedClassWarning, UnevenShareWarning

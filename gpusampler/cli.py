@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gpusampler import __version__
 
-BESIDE = ("torch", "numpy", "numba", "triton")
+BESIDE = ("torch", "numpy", "triton")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +88,7 @@ def add_warmup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "warmup",
         help="compile what builds batches on a CPU, for processes to come",
         description="Compile what builds batches on a CPU, so that no first batch has to wait for "
-        "it: when an image is built, say. NUMBA_CACHE_DIR names another folder to keep it in.",
+        "it: when an image is built, say. GPUSAMPLER_CACHE_DIR names a folder to keep it in.",
     )
     parser.add_argument(
         "kinds", nargs="*", metavar="KIND", help="fixed, random, stratified, pk; none: all"
@@ -101,6 +101,9 @@ def run_warmup(arguments: argparse.Namespace) -> int:
 
     try:
         folder = warmup(arguments.kinds or None)
+    except RuntimeError as error:
+        print(f"gpusampler warmup: {error}", file=sys.stderr)
+        return 1
     except ValueError as error:
         print(f"gpusampler warmup: {error}", file=sys.stderr)
         return 2

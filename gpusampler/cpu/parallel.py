@@ -10,17 +10,15 @@ import threading
 from collections.abc import Callable
 from itertools import count
 
-import numba
 import torch
 
 
 def threads_for(work: int, least: int) -> int:
     """How many threads to use for so many items, giving each at least `least`.
 
-    At most torch's (torch.set_num_threads) and numba's (NUMBA_NUM_THREADS).
+    At most torch's (torch.set_num_threads).
     """
-    most = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    return max(1, min(most, work // least))
+    return max(1, min(torch.get_num_threads(), work // least))
 
 
 def run(task: Callable[[int, int], object], n_rows: int, rows_each: int, threads: int) -> None:

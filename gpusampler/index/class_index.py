@@ -19,7 +19,7 @@ from torch import Tensor
 from gpusampler import checks
 from gpusampler.bits import fingerprint
 from gpusampler.index import checks as index_checks
-from gpusampler.index import class_lists, multilabel
+from gpusampler.index import class_lists, counting_sort, multilabel
 
 MOST_CLASSES = (1 << 31) - 1
 NUMBERED = "np.unique(labels, return_inverse=True)[1]"
@@ -263,8 +263,6 @@ def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
 
 
 def _group_on_host(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
-    from gpusampler.index import counting_sort
-
     sizes, places = counting_sort.group(labels.numpy(), classes)
     return sizes, None if places is None else torch.from_numpy(places)
 

@@ -1,4 +1,4 @@
-"""Counting sort: which places hold each label, in ascending order, compiled by numba.
+"""Counting sort: which places hold each label, in ascending order, by counting_sort.c.
 
 Takes labels [N] of small non-negative integers, on the host.
 Gives how many places each label has, and the places grouped by label. Reads the labels twice
@@ -9,42 +9,10 @@ tables and then says so: another thread may write them.
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, uint64
 
-from gpusampler.cpu import parallel
-from gpusampler.cpu.compiling import compiled
+from gpusampler.cpu import library, parallel
 
 LEAST_PER_THREAD = 1 << 18
-
-
-@compiled
-def _count(labels, begin, end, counts, seen):
-    """Add to counts; seen becomes the descents, the first and the last label, and how many labels
-    were no class."""
-    classes, descents, wrong = uint64(len(counts)), 0, 0
-    first = last = uint64(labels[begin])
-    for i in range(begin, end):
-        label = uint64(labels[i])  # a negative one is beyond all classes
-        if label < classes:
-            counts[label] += 1
-        else:
-            wrong += 1
-        descents += label < last
-        last = label
-    seen[0], seen[1], seen[2], seen[3] = descents, int64(first), int64(last), wrong
-
-
-@compiled
-def _place(labels, begin, end, heads, places):
-    """Each place goes to its label's head, which moves on; without a class or room, nowhere."""
-    classes, room = uint64(len(heads)), uint64(len(places))
-    for i in range(begin, end):
-        label = uint64(labels[i])
-        if label < classes:
-            at = heads[label]
-            if uint64(at) < room:
-                places[at] = i
-                heads[label] = at + 1
 
 
 def group(
@@ -58,7 +26,9 @@ def group(
              each, None where the labels ascend already.
     Raises   ValueError: the labels changed meanwhile.
     """
-    n = len(labels)
+    n, data = len(labels), labels.ctypes.data
+    kind = labels.itemsize if labels.dtype.kind == "u" else -labels.itemsize
+    count_labels, place_labels = library.opened().count_labels, library.opened().place_labels
     threads = parallel.threads_for(n, max(LEAST_PER_THREAD, 4 * num_classes))
     each = -(-n // threads) if n else 1
     parts = -(-n // each)
@@ -66,7 +36,10 @@ def group(
     seen = np.zeros((parts, 4), np.int64)
 
     def count(begin: int, end: int) -> None:
-        _count(labels, begin, end, counts[begin // each], seen[begin // each])
+        part = begin // each
+        count_labels(
+            data, kind, begin, end, counts[part].ctypes.data, num_classes, seen[part].ctypes.data
+        )
 
     parallel.run(count, n, each, threads)
     sizes = counts.sum(axis=0)
@@ -82,7 +55,10 @@ def group(
     places = np.empty(n, np.int64 if wide else np.int32)
 
     def place(begin: int, end: int) -> None:
-        _place(labels, begin, end, heads[begin // each], places)
+        place_labels(
+            data, kind, begin, end, heads[begin // each].ctypes.data, num_classes,
+            places.ctypes.data, n, places.itemsize,
+        )  # fmt: skip
 
     parallel.run(place, n, each, threads)
     _check(np.array_equal(heads, ends))  # then each wrote its own places, and all of them

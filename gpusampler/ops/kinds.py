@@ -52,26 +52,26 @@ class Kind:
 
 KINDS = {
     "fixed": Kind(
-        FixedPlan, "gpusampler.cpu.fixed.draw_fixed", "gpusampler.kernels.launch.draw_fixed"
+        FixedPlan, "gpusampler.cpu.twin.draw_fixed", "gpusampler.kernels.launch.draw_fixed"
     ),
     "random": Kind(
-        RandomPlan, "gpusampler.cpu.fixed.draw_random", "gpusampler.kernels.launch.draw_random"
+        RandomPlan, "gpusampler.cpu.twin.draw_random", "gpusampler.kernels.launch.draw_random"
     ),
     "stratified": Kind(
         StratifiedPlan,
-        "gpusampler.cpu.stratified.draw_stratified",
+        "gpusampler.cpu.twin.draw_stratified",
         "gpusampler.kernels.stratified.draw_stratified",
     ),
-    "pk": Kind(PKPlan, "gpusampler.cpu.pk.draw_pk", "gpusampler.kernels.pk.launch"),
+    "pk": Kind(PKPlan, "gpusampler.cpu.twin.draw_pk", "gpusampler.kernels.pk.launch"),
     "fixed_unique": Kind(
         FixedPlan,
-        "gpusampler.cpu.fixed.draw_fixed",
+        "gpusampler.cpu.twin.draw_fixed",
         "gpusampler.kernels.unique.launch_fixed",
         unique=True,
     ),
     "stratified_unique": Kind(
         StratifiedPlan,
-        "gpusampler.cpu.stratified.draw_stratified",
+        "gpusampler.cpu.twin.draw_stratified",
         "gpusampler.kernels.unique.launch_stratified",
         unique=True,
     ),

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.library import define, impl, register_fake
 
 from gpusampler.bits import random_bits
+from gpusampler.cpu import twin
 from gpusampler.ops import class_order, given
 from gpusampler.ops.kinds import KINDS
 
@@ -55,7 +56,7 @@ def _array(members: Tensor | None) -> Any:
     return None if members is None else members.numpy()
 
 
-def _register(kind: str, twin: str, launch: str) -> None:
+def _register(kind: str, fill: str, launch: str) -> None:
     name = f"gpusampler::draw_{kind}"
     define(name, SCHEMA)
 
@@ -66,9 +67,9 @@ def _register(kind: str, twin: str, launch: str) -> None:
             return
         held, filled, guide = _array(members), out.numpy(), found.order_guide
         places = held if guide is None else None
-        _function(twin)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
+        _function(fill)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
         if guide is not None:
-            _function("gpusampler.cpu.order.by_class")(filled, held, guide)
+            twin.by_class(filled, held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):

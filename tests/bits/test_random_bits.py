@@ -10,6 +10,7 @@ from itertools import product
 from math import isqrt
 
 import numpy as np
+import probe
 import pytest
 from reference import slow_reference
 
@@ -25,8 +26,6 @@ from gpusampler.bits.random_bits import (
     grid,
     words,
 )
-from gpusampler.cpu import bits as cpu_bits
-from gpusampler.cpu import permute as cpu_permute
 
 PURPOSES = {"SLOT": SLOT, "MEMBER": MEMBER, "PICK": PICK, "DRAW_BLOCK": DRAW_BLOCK}
 LARGEST = 2**31 - 1  # the most members of a class, and slots of a batch
@@ -51,13 +50,9 @@ PUBLISHED = {
 }
 
 
-def cpu_philox(counter, key):
-    return cpu_bits.philox(*(np.uint32(word) for word in (*counter, *key)))
-
-
 IMPLEMENTATIONS = {
     "random_bits": random_bits.philox,
-    "cpu_bits": cpu_philox,
+    "cpu": probe.philox,
     "slow_reference": slow_reference.philox,
 }
 
@@ -94,7 +89,7 @@ def test_all_three_philox_agree_on_random_counters_and_keys():
 def test_a_key_is_the_first_two_words_of_its_use_in_all_three(purpose):
     for seed, x, y in product([0, 42, 2**32, U64], [0, 1, 2**32 + 5, 2**63 - 1], [0, 7, U32]):
         key = words(seed, PURPOSES[purpose], x, y)[:2]
-        assert key == cpu_bits.key(np.uint64(seed), PURPOSES[purpose], x, y), (seed, x, y)
+        assert key == tuple(probe.keys(1, seed, PURPOSES[purpose], x, y)[0].tolist()), (seed, x, y)
         assert key == slow_reference.key(seed, PURPOSES[purpose], x, y), (seed, x, y)
 
 
@@ -158,11 +153,7 @@ def test_grid_of_a_size_worked_by_hand(n, sides):
 @pytest.mark.parametrize("n", [1, 2, 5, 31, 32, 33, 100, 2049, 65537, 2**30 + 1, LARGEST])
 def test_a_compiled_run_of_the_permutation_equals_the_slow_reference(n):
     m = min(n, 300)
-    out = np.empty(m, np.uint32)
-    halves = np.empty(2 * cpu_bits.CHUNK, np.uint16)
-    hashes = np.empty(RANK_BELOW, np.uint64)
     sides = grid(n) if n >= RANK_BELOW else (1, 1)
     for first, key in [(0, (1, 2)), ((n - m) // 2, words(42, MEMBER, 1)[:2]), (n - m, (U32, U32))]:
-        k0, k1 = (np.uint32(word) for word in key)
-        cpu_permute.permute(out, first, m, n, *sides, k0, k1, halves, hashes)
+        out = probe.permute(first, m, n, sides, key)
         assert out.tolist() == [slow_reference.perm(first + e, n, key) for e in range(m)]

@@ -1,6 +1,7 @@
 """Compiled code is of the sources that are, is kept where it can be, and is made once."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -12,25 +13,19 @@ import time
 from pathlib import Path
 
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 import gpusampler
-from gpusampler import cache
-from gpusampler.cpu import bits as cpu_bits
-from gpusampler.cpu import compiling
-from gpusampler.cpu import fixed as cpu
-from gpusampler.cpu import permute as cpu_permute
-from gpusampler.cpu import pk as cpu_pk
-from gpusampler.cpu import stratified as cpu_stratified
-from gpusampler.index import counting_sort
+from gpusampler.cpu import cache, compiler, library
 
 PACKAGE = Path(gpusampler.__file__).parent
 HANG = 600  # seconds
 
-# three functions of two files: one compiles the other, and that has a third's code in it
+# what the library gives for three labels, in a process whose torch is a name only
 SCRIPT = """
-import json, logging, os, signal, sys, time
+import json, logging, os, signal, sys, time, types
 import numpy as np
+able = types.SimpleNamespace(get_cpu_capability=lambda: "DEFAULT")
+sys.modules["torch"] = types.SimpleNamespace(backends=types.SimpleNamespace(cpu=able))
 lines = []
 class Lines(logging.Handler):
     def emit(self, record):
@@ -39,44 +34,53 @@ log = logging.getLogger("gpusampler")
 log.addHandler(Lines())
 log.propagate = False
 log.setLevel(logging.INFO)
-import gpusampler
+from gpusampler.cpu import library
 BEFORE
-from numba.core import event
-from gpusampler.cpu import permute as cpu_permute, compiling
-compiled = []
-class Counts(event.Listener):
-    def on_start(self, e):
-        compiled.append(e.data["dispatcher"].__name__)
-        ON_COMPILE
-    def on_end(self, e):
-        pass
-event.register("numba:compile", Counts())
-out = np.zeros(5, np.uint32)
-begun = time.monotonic()
-cpu_permute.permute_ranked(out, 0, 5, 5, np.uint32(7), np.uint32(9), np.zeros(32, np.uint64))
-print(json.dumps({"out": out.tolist(), "compiled": compiled, "lines": lines,
-                  "seconds": time.monotonic() - begun, "kept": str(compiling.kept_in())}))
+labels, counts, seen = np.array([1, 0, 9]), np.zeros(2, np.int64), np.zeros(4, np.int64)
+count = library.opened().count_labels
+count(labels.ctypes.data, -8, 0, 3, counts.ctypes.data, 2, seen.ctypes.data)
+print(json.dumps({"out": [*counts.tolist(), *seen.tolist()], "lines": lines,
+                  "kept": str(library.kept_in())}))
 """
-BOTH = ["permute_ranked", "_hash_all"]
+# a compiler that notes each call, and does not take its time
+CC = """#!/bin/sh
+echo $PPID >> {calls}
+{first}
+exec cc "$@" -O0
+"""
 
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    """A folder that holds a copy of the package, without what was compiled; its first module does
-    without torch, which takes longer to import than these functions to compile."""
-    shutil.copytree(PACKAGE, tmp_path / "site/gpusampler", ignore=lambda *_: ["__pycache__"])
-    (tmp_path / "site/gpusampler/__init__.py").write_text("from gpusampler import cache\n")
+    """A folder that holds a copy of the package, without what was compiled."""
+    skipped = shutil.ignore_patterns("__pycache__", "built")
+    shutil.copytree(PACKAGE, tmp_path / "site/gpusampler", ignore=skipped)
+    (tmp_path / "site/gpusampler/__init__.py").write_text("")
     return tmp_path / "site"
 
 
-def start(site: Path, before: str = "pass", on_compile: str = "pass", **environment):
-    script = SCRIPT.replace("BEFORE", before).replace("ON_COMPILE", on_compile)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+def start(site: Path, before: str = "pass", first: str = "", **environment):
+    """A process whose compiler does `first` before all else."""
+    cc = site.parent / f"cc{time.monotonic_ns()}"
+    cc.write_text(CC.format(calls=calls(site), first=first))
+    cc.chmod(0o700)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GPUSAMPLER_")}
     home = {"HOME": str(site.parent / "home"), "XDG_CACHE_HOME": "", "PYTHONPATH": str(site)}
+    home |= {"CC": str(cc), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=site.parent, env=kept | home | {k: str(v) for k, v in environment.items()},
+        [sys.executable, "-c", SCRIPT.replace("BEFORE", before)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=site.parent,
+        env=kept | home | {k: str(v) for k, v in environment.items()},
     )  # fmt: skip
+
+
+def calls(site: Path) -> Path:
+    return site.parent / "calls"
+
+
+def compiled(site: Path) -> int:
+    """How often that copy was compiled so far."""
+    return len(calls(site).read_text().splitlines()) if calls(site).exists() else 0
 
 
 def told(process):
@@ -97,65 +101,31 @@ def edit(path: Path, old: str, new: str) -> None:
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-CALLED = ("cpu/bits.py", "x >> uint32(15)", "x >> uint32(14)")
-CONSTANT = ("bits/random_bits.py", "MIX_M0, MIX_M1 = 0x7FEB352D", "MIX_M0, MIX_M1 = 0x7FEB3529")
+CODE = ("cpu/counting_sort.c", "seen[3] = wrong;")
 
 
 def test_a_process_compiles_nothing_that_another_has_and_runs_no_code_of_other_sources(copy):
+    file, old = copy / "gpusampler" / CODE[0], CODE[1]
     first = run(copy)
-    assert first["compiled"] == BOTH
+    assert first["out"][-1] == 1 and compiled(copy) == 1
     assert Path(first["kept"]).parent == copy / "gpusampler/__pycache__"
-    assert run(copy) | {"seconds": 0} == first | {"seconds": 0, "compiled": [], "lines": []}
-    outs = [first["out"]]
-    for file, old, new in (CALLED, CONSTANT):
-        edit(copy / "gpusampler" / file, old, new)
-        changed = run(copy)
-        assert changed["compiled"] == BOTH and changed["out"] not in outs
-        outs.append(changed["out"])
-    edit(copy / "gpusampler" / CONSTANT[0], CONSTANT[2], CONSTANT[1])
-    edit(copy / "gpusampler" / CALLED[0], CALLED[2], CALLED[1])
-    again = run(copy)
-    assert (again["out"], again["compiled"]) == (outs[0], [])
+    assert run(copy) == first | {"lines": []} and compiled(copy) == 1
+    edit(file, old, "seen[3] = 77777;")
+    assert run(copy)["out"][-1] == 77777 and compiled(copy) == 2
+    edit(file, "seen[3] = 77777;", old)
+    assert run(copy)["out"] == first["out"] and compiled(copy) == 2
+    edit(copy / "gpusampler/cpu/bits.h", "PHILOX_M0 0xD2511F53u", "PHILOX_M0 0xD2511F55u")
+    run(copy)
+    assert compiled(copy) == 3
 
 
 def test_sources_that_change_under_a_running_process_do_not_pass_for_what_it_runs(copy):
-    file = copy / "gpusampler" / CALLED[0]
-    old = run(copy, NUMBA_CACHE_DIR=copy / "elsewhere")
-    change = f"p = {str(file)!r}; t = open(p).read(); open(p, 'w').write(t.replace(*{CALLED[1:]}))"
-    # the constants are imported by then, and the file is not
-    run(copy, f"from gpusampler.cpu import bits; {change}")
-    new = run(copy)
-    assert new["compiled"] == BOTH and new["out"] != old["out"]
-
-
-def test_the_package_looks_at_its_sources_before_it_imports_them():
-    names = [name for name in sys.modules if name.startswith("gpusampler.")]
-    assert names[0] == "gpusampler.cache"
-
-
-def test_every_function_that_is_compiled_is_kept_under_the_contents_of_its_module():
-    assert {cpu, cpu_pk, cpu_stratified, counting_sort} <= set(sys.modules.values())
-    modules = [m for name, m in sys.modules.items() if name.startswith("gpusampler.")]
-    found = [x for m in modules for x in vars(m).values() if isinstance(x, Dispatcher)]
-    known = cache.compiled_from()
-    inlined = [x for x in found if x.targetoptions.get("inline") == "always"]
-    assert len(found) > 60 and cpu_permute.permute in found and cpu_bits.philox in inlined
-    for function in found:
-        assert function.py_func.__module__ in known
-        assert function in inlined or isinstance(function._cache, compiling.Kept)
-    assert {
-        "gpusampler.bits.random_bits",
-        "gpusampler.plans.fixed",
-        "gpusampler.plans.even_tree",
-    } <= set(known)
-    assert "gpusampler.stream.sampler" not in known
-
-
-def test_code_of_a_module_that_is_not_looked_at_is_not_kept(caplog):
-    kept = cache.Cache(["a compiler"])
-    assert kept.holds("gpusampler.cpu.bits")
-    assert not kept.holds("gpusampler.stream.sampler")
-    assert not kept.holds(__name__)
+    file = copy / "gpusampler" / CODE[0]
+    change = (
+        f"p = {str(file)!r}; t = open(p).read(); open(p, 'w').write(t.replace('= wrong', '= 7'))"
+    )
+    assert run(copy, change)["out"][-1] == 1
+    assert run(copy)["out"][-1] == 7 and compiled(copy) == 2
 
 
 @pytest.mark.parametrize("where", ["named", "package", "xdg", "home", "temporary"])
@@ -169,15 +139,14 @@ def test_the_first_folder_that_can_be_written_is_taken(copy, where):
     for name in order[: order.index(where)]:
         folders[name].write_text("a file, so no folder")
     xdg = {} if where == "home" else {"XDG_CACHE_HOME": folders["xdg"]}
-    named = {"NUMBA_CACHE_DIR": folders["named"], "TMPDIR": folders["temporary"]}
+    named = {"GPUSAMPLER_CACHE_DIR": folders["named"], "TMPDIR": folders["temporary"]}
     found = run(copy, **named, **xdg)
-    assert found["compiled"] == BOTH
     assert folders[where] in Path(found["kept"]).parents
     if where == "temporary":
         private = Path(found["kept"]).parent
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
-        assert [line for line in found["lines"] if "kept in" in line and "NUMBA_CACHE_DIR" in line]
-    assert run(copy, **named, **xdg)["compiled"] == []
+        assert [line for line in found["lines"] if "GPUSAMPLER_CACHE_DIR" in line]
+    assert run(copy, **named, **xdg)["out"] == found["out"] and compiled(copy) == 1
 
 
 @pytest.mark.parametrize("fault", ["no folder", "open to others", "a link"])
@@ -195,34 +164,31 @@ def test_where_nothing_can_be_kept_batches_are_built_and_one_line_says_so(copy, 
     else:
         (copy / "of others").mkdir(mode=0o700)
         mine.symlink_to(copy / "of others")
-    for _ in range(2):
+    for number in (1, 2):
         found = run(copy, TMPDIR=shared)
-        assert (found["compiled"], found["kept"]) == (BOTH, "None")
-        lines = [line for line in found["lines"] if "NUMBA_CACHE_DIR" in line]
+        assert (compiled(copy), found["kept"]) == (number, "None")
+        lines = [line for line in found["lines"] if "GPUSAMPLER_CACHE_DIR" in line]
         assert len(lines) == 1 and str(mine) in lines[0]
+    assert [path.name for path in shared.iterdir()] == [mine.name]
 
 
 def test_two_processes_at_once_compile_once_together(copy):
-    wait = f"open({str(copy)!r} + f'/{{os.getpid()}}', 'w').close()\n" + (
-        f"while len([x for x in os.listdir({str(copy)!r}) if x.isdigit()]) < 2: time.sleep(0.01)"
-    )
-    both = [start(copy, wait, "time.sleep(1)") for _ in range(2)]
+    both = [start(copy, first="sleep 3") for _ in range(2)]
     found = [told(process) for process in both]
-    assert sorted(found[0]["compiled"] + found[1]["compiled"]) == sorted(BOTH)
-    assert found[0]["out"] == found[1]["out"]
+    assert found[0]["out"] == found[1]["out"] and compiled(copy) == 1
 
 
 @pytest.mark.parametrize("sent", ["SIGKILL", "SIGSTOP"])
 def test_a_process_that_died_or_stopped_while_it_compiled_holds_nobody_up(copy, sent):
-    other = start(copy, on_compile=f"os.kill(os.getpid(), signal.{sent})")
+    other = start(copy, first=f"kill -{sent[3:]} $PPID; sleep 1")
     try:
         if sent == "SIGKILL":
             assert other.wait(HANG) == -signal.SIGKILL
         else:
             os.waitid(os.P_PID, other.pid, os.WSTOPPED)
-        limit = "from gpusampler import cache; cache.LONGEST_WAIT = LIMIT"
+        limit = "from gpusampler.cpu import cache; cache.LONGEST_WAIT = LIMIT"
         found = run(copy, limit.replace("LIMIT", "2" if sent == "SIGSTOP" else "1e9"))
-        assert found["compiled"] == BOTH
+        assert compiled(copy) == 2
         assert bool([x for x in found["lines"] if "not waiting on" in x]) == (sent == "SIGSTOP")
     finally:
         other.kill()
@@ -232,11 +198,20 @@ def test_a_process_that_died_or_stopped_while_it_compiled_holds_nobody_up(copy, 
 @pytest.mark.parametrize("left", [40, -1])
 def test_what_was_cut_short_is_compiled_anew(copy, left):
     first = run(copy)
-    for path in Path(first["kept"]).iterdir():
+    for path in Path(first["kept"]).glob("library*"):
         path.write_bytes(path.read_bytes()[:left])
+    assert run(copy)["out"] == first["out"] and compiled(copy) == 2
+    run(copy)
+    assert compiled(copy) == 2
+
+
+def test_what_cannot_be_loaded_is_made_anew_elsewhere(copy):
+    first = run(copy)
+    (path,) = Path(first["kept"]).glob("library*")
+    path.unlink()
+    cache.write(Path(first["kept"]), b"of another machine", compiler.SUFFIX)
     found = run(copy)
-    assert (found["out"], found["compiled"]) == (first["out"], BOTH)
-    assert run(copy)["compiled"] == []
+    assert found["out"] == first["out"] and "is not used" in found["lines"][0]
 
 
 def test_folders_of_other_sources_are_few_and_one_in_use_stays(monkeypatch, tmp_path):
@@ -250,37 +225,164 @@ def test_folders_of_other_sources_are_few_and_one_in_use_stays(monkeypatch, tmp_
         os.utime(folder, (when, when))
     (tmp_path / "another's").mkdir()
     os.utime(tmp_path / "another's", (1, 1))
-    here = cache.Cache(["a compiler"], str(tmp_path)).folder()
+    here = next(cache.Cache("gpusampler-now", str(tmp_path)).folders())
     left = {path.name for path in tmp_path.iterdir()}
-    assert here is not None and {here.name, "another's"} <= left
+    assert {here.name, "another's"} <= left
     assert {f"gpusampler-{number:016x}" for number in (0, 1, 2, 19)} <= left
     assert len(left) == 2 + 3 + cache.KEPT - 3
 
 
-def test_another_compiler_or_machine_has_another_folder():
-    names = [cache.Cache(words).name for words in (["a", "b"], ["ab"], ["a", "c"], ["a", "b"])]
-    assert len(set(names)) == 3 and names[0] == names[3]
+def test_other_sources_flags_and_levels_have_other_names(monkeypatch):
+    names = {compiler.name(level) for level in compiler.LEVELS}
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-g"))
+    names.add(compiler.name("base"))
+    monkeypatch.setitem(compiler.SOURCES, "call.h", b"")
+    names.add(compiler.name("base"))
+    assert len(names) == len(compiler.LEVELS) + 2
 
 
-def test_slow_compiling_is_told_once_a_process(caplog, monkeypatch):
-    monkeypatch.setattr(compiling, "SLOW", 0.0)
-    monkeypatch.setattr(compiling, "_said_so", False)
-
-    def one(x):
-        return x + 1
-
-    def two(x):
-        return x + 2
-
-    assert (compiling.compiled(one)(1), compiling.compiled(two)(1)) == (2, 3)
-    lines = [line for line in caplog.messages if "gpusampler warmup" in line]
-    assert len(lines) == 1
+def test_slow_compiling_is_told_while_it_goes_on(copy):
+    found = run(copy, first="sleep 2")
+    assert "gpusampler warmup" in found["lines"][0] and len(found["lines"]) == 2
 
 
-def test_compiling_that_is_interrupted_lets_others_compile(monkeypatch):
-    def wrong(x):
-        return x.no_such_attribute
+# ------------------------------------------------------------------------------ compilers
+@pytest.fixture
+def none(monkeypatch):
+    """A machine without a compiler."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(Exception, match="no_such_attribute"):
-        compiling.compiled(wrong)(1)
-    assert compiling._current is None
+
+def test_where_there_is_no_compiler_the_error_names_the_repair(none):
+    with pytest.raises(RuntimeError, match=r"there is no C compiler.*pip install ziglang"):
+        compiler.build("base")
+
+
+def test_where_all_compilers_fail_the_error_says_what_each_said(none, monkeypatch):
+    monkeypatch.setenv("CC", "/no/such/compiler --at all")
+    with pytest.raises(RuntimeError, match=r"ziglang.*/no/such/compiler --at all: .*No such file"):
+        compiler.build("base")
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "cc" else None)
+    assert compiler.build("base")  # the next in line
+
+
+def test_ziglang_is_taken_before_the_machines_own_and_for_all_machines_of_a_level(
+    none, monkeypatch
+):
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: name == "ziglang")
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    first, *others = compiler.compilers()
+    assert first == [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
+    assert others == [["clang"], ["cc"], ["gcc"]]
+
+
+def test_sources_that_are_gone_are_told(monkeypatch):
+    monkeypatch.setattr(compiler, "SOURCES", {})
+    with pytest.raises(RuntimeError, match="reinstall"):
+        compiler.build("base")
+
+
+def test_compiling_that_is_interrupted_is_begun_again(copy):
+    before = """
+import subprocess
+real = subprocess.Popen.communicate
+def interrupted(process, *args, **kwargs):
+    subprocess.Popen.communicate = real
+    raise KeyboardInterrupt
+subprocess.Popen.communicate = interrupted
+try:
+    library.opened()
+except KeyboardInterrupt:
+    lines.append("interrupted")
+"""
+    found = run(copy, before)
+    assert found["out"][-1] == 1 and found["lines"][0] == "interrupted"
+
+
+@pytest.mark.parametrize("level", compiler.levels())
+def test_the_sources_compile_without_a_warning(level, monkeypatch):
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-Wall", "-Wextra", "-Werror"))
+    assert compiler.build(level)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_levels_give_the_same_batches(monkeypatch):
+    from reference import golden
+
+    monkeypatch.setattr(library, "_opened", None)
+    able = {"avx512": 2, "avx2": 1}.get(library.level(), 0)
+    cases = dict(list(golden.cases())[::7])
+    answers = []
+    for level in ("base", "avx2", "avx512")[: able + 1]:
+        monkeypatch.setattr(library, "level", lambda level=level: level)
+        monkeypatch.setattr(library, "_opened", None)
+        answers.append({name: case().tolist() for name, case in cases.items()})
+        assert level in str(library.kept_in())
+    assert all(answer == answers[0] for answer in answers)
+
+
+SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+EDGES = """
+import sys, warnings
+import numpy as np, torch
+import gpusampler
+from gpusampler.cpu import library
+library._opened = library._load(sys.argv[1])
+assert library._opened is not None
+warnings.simplefilter("ignore")
+torch.set_num_threads(1)
+MIXED, PAIRS = {"alpha": 0.3}, {"classes_per_batch": 2, "members_per_class": 3}
+KINDS = [("fixed", MIXED), ("stratified", MIXED), ("pk", PAIRS),
+         ("random", MIXED | {"class_draw": "counter"}), ("random", MIXED),
+         ("fixed", MIXED | {"unique": True}), ("stratified", MIXED | {"unique": True})]
+SIZES = [[1, 2], [31, 32, 33], [1, 40, 3000], [500] * 40, [5000, 3], [33] * 300]
+number = 0
+for sizes in SIZES:
+    for where in ("stored", "wide", "sorted"):
+        ends = np.cumsum([0, *sizes])
+        ids = np.arange(ends[-1])[::1 if where == "sorted" else -1] + (where == "wide") * 2**31
+        classes = [np.sort(ids[a:b]) for a, b in zip(ends, ends[1:])]
+        index = gpusampler.ClassIndex.from_class_idxs(classes)
+        for size in (1, 31, 33, 300, 5000):
+            for kind, more in KINDS:
+                for order in ("shuffle", "class"):
+                    options = more | {"order": order, "kind": kind, "device": "cpu"}
+                    if kind == "pk":
+                        size = 6
+                    try:
+                        sampler = gpusampler.SamplerFactory().get(index, size, 9, **options)
+                    except ValueError:
+                        continue
+                    sampler.build(), sampler.batches(2**33, 2)
+                    list(sampler.shard(rank=1, world_size=3))
+                    number += 1
+labels = np.random.default_rng(0).integers(0, 90, 5000)
+for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"):
+    gpusampler.ClassIndex.from_labels(labels.astype(dtype))
+print(number)
+"""
+
+
+def test_every_kind_at_its_edges_under_the_sanitizers(monkeypatch, tmp_path):
+    """Reads and writes outside what was taken, shifts and conversions that C leaves undefined."""
+    found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True)
+    if found.returncode or not os.path.isabs(found.stdout.strip()):
+        pytest.skip("gcc's sanitizers are not installed")
+    monkeypatch.setenv("CC", "gcc")
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, *SANITIZE))
+    monkeypatch.setattr(compiler, "LINK", ())
+    path = tmp_path / "library.so"
+    path.write_bytes(compiler.build("base"))
+    ran = subprocess.run(
+        [sys.executable, "-c", EDGES, str(path)], capture_output=True, text=True, timeout=HANG,
+        env=os.environ | {"LD_PRELOAD": found.stdout.strip(),
+                          "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert int(ran.stdout) > 500
+
+
+def test_a_log_without_a_handler_is_left_alone():
+    assert not logging.getLogger("gpusampler").handlers

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 from cases import Case, cpu, slow
 from cases.at_random import first_batch
+from probe import CHUNK, FLOAT32_BELOW, WHOLE, call, draws
 
 from gpusampler.bits.random_bits import grid
-from gpusampler.cpu import members as cpu_members
-from gpusampler.cpu import permute as cpu_permute
-from gpusampler.cpu.bits import CHUNK, WHOLE
-from gpusampler.cpu.permute import FLOAT32_BELOW
 from gpusampler.plans.blocks import block_table
 from gpusampler.plans.fixed import CLASS, COUNT, START
 
@@ -24,32 +21,20 @@ def large_case(rnd: random.Random) -> Case:
         rnd.choice([1, 5, 31, 32, 33, 500, 4001, 90_000]) for _ in range(rnd.choice([1, 3, 9]))
     ]
     batch_size = rnd.choice([33, 256, 1000, 3 * CHUNK + 5])
-    return Case(
-        "fixed",
-        sizes,
-        batch_size,
-        rnd.random(),
-        rnd.randrange(1 << 64),
-        identity=rnd.random() < 0.3,
-    )
+    mix, seed = rnd.random(), rnd.randrange(1 << 64)
+    return Case("fixed", sizes, batch_size, mix, seed, identity=rnd.random() < 0.3)
 
 
 def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[int]]:
     """The draws of each class, all as lanes or all as spans."""
-    members = np.empty(0, np.int64) if case.members is None else case.members
-    rows, none = case.plan.rows, np.empty(0, np.uint64)
-    drawn, back = (
-        np.full(n * case.batch_size, -1, members.dtype),
-        cpu_members.make_back(n * case.batch_size),
-    )
-    asked = np.empty((len(rows), 6), np.uint64)
-    for c, row in enumerate(rows):
-        count, ordinal = int(row[COUNT]), (int(row[START]) + g0 * int(row[COUNT])) % (1 << 64)
-        asked[c] = np.array([c, int(row[CLASS]), ordinal, count * n, count, few], np.uint64)
-    rest = case.plan.class_rows, None, members, case.members is None, np.uint64(case.seed)
-    cpu_members.draw_asked(drawn, back, asked, len(rows), none, stride, *rest)
-    cpu_members.finish(drawn, back, *rest)
-    return drawn[::-1].tolist() if few else drawn.tolist()
+    runs, to = [], 0
+    for c, row in enumerate(case.plan.rows):
+        count = int(row[COUNT])
+        ordinal = int(row[START]) + g0 * count
+        runs.append((c, to, count * n, count, stride, row[CLASS], ordinal))
+        to += count * n
+    rows = case.plan.class_rows
+    return draws(rows, None, case.members, case.seed, runs, to, few=few).tolist()
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -73,21 +58,14 @@ def test_listed_draws_are_those_of_runs(unique):
         case = Case("fixed", [rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
         first, total = rnd.randrange(1 << 40), 6000
         wanted = sorted(rnd.sample(range(total), rnd.choice([1, 40, 5000])))
-        sizes, draws, more = (np.array([x]) for x in (case.sizes[0], 3, True))
-        rest = (
-            case.plan.class_rows, block_table(sizes, draws, more) if unique else None,
-            case.members, False, np.uint64(case.seed),
-        )  # fmt: skip
+        sizes, draws_each, more = (np.array([x]) for x in (case.sizes[0], 3, True))
+        blocks = block_table(sizes, draws_each, more) if unique else None
+        given = case.plan.class_rows, blocks, case.members, case.seed
         found = []
-        for stride, ordinals in ((1, [first]), (cpu_members.LISTED, [first + w for w in wanted])):
-            for few in (unique, True):
-                todo = total if stride else len(wanted)
-                drawn, back = np.full(todo, -1, np.int32), cpu_members.make_back(todo)
-                asked = np.array([[0, 0, first if stride else 0, todo, 1, few]], np.uint64)
-                listed = np.array(ordinals, np.uint64)
-                cpu_members.draw_asked(drawn, back, asked, 1, listed, stride, *rest)
-                cpu_members.finish(drawn, back, *rest)
-                found.append(drawn[::-1] if few else drawn)
+        for listed in (None, [first + w for w in wanted]):
+            todo = total if listed is None else len(wanted)
+            run = (0, 0, todo, 1, 1, 0, first)
+            found += [draws(*given, [run], todo, listed, few) for few in (unique, True)]
         assert (found[0] == found[1]).all() and (found[2] == found[3]).all()
         assert (found[0][wanted] == found[2]).all() and -1 not in found[0]
 
@@ -111,9 +89,9 @@ def test_the_tests_cut_spans_in_every_way():
 
 
 def divided(points: np.ndarray, n: int, b: int) -> tuple[np.ndarray, np.ndarray]:
-    halves = np.empty((2, CHUNK), np.uint16)
-    cpu_permute.split(points.astype(np.uint32), 0, len(points), n, b, halves.reshape(-1))
-    return halves[:, : len(points)]
+    left, right = np.empty((2, len(points)), np.uint16)
+    call("probe_split", points.astype(np.uint32), len(points), n, b, left, right)
+    return left, right
 
 
 def around_multiples(b: int, n: int) -> np.ndarray:
@@ -136,12 +114,11 @@ def test_split_is_exact_at_the_ends_of_rows(bits):
 
 
 def test_split_of_a_run_is_exact_for_every_side():
-    halves = np.empty((2, CHUNK), np.uint16)
-    left, right = halves
+    left, right = np.empty((2, CHUNK), np.uint16)
     for b in [*range(4, 400), *range(400, 65536, 977), 65535]:
         for i0 in (0, b - 1, 5 * b - CHUNK // 2, b * (65535 - CHUNK // b) - 1):
             run = max(i0, 0) + np.arange(CHUNK)
-            cpu_permute._split_run(run[0], CHUNK, b, halves.reshape(-1))
+            call("probe_split_run", run[0], CHUNK, b, left, right)
             assert (left == run // b).all() and (right == run % b).all(), (b, i0)
 
 
@@ -150,12 +127,12 @@ def test_a_span_is_placed_exactly_for_every_count():
     for count in range(1, CHUNK + 1):
         for stride in (2, 65):
             j = count - 1 - count // 3
-            cpu_members.place(points, 0, CHUNK, *map(np.uint64, (count, stride, j + 7, j)))
+            call("probe_place", points, CHUNK, count, stride, j + 7, j)
             draw = j + np.arange(CHUNK)
             expected = 7 + draw // count * stride * count + draw % count
             assert (points == expected).all(), (count, stride)
     for count in (CHUNK + 1, 1 << 22, (1 << 24) + 1, (1 << 31) - 1):
         j = count - 300
-        cpu_members.place(points, 0, 300, *map(np.uint64, (count, 64, 9, j)))
+        call("probe_place", points, 300, count, 64, 9, j)
         assert (points[:300] == 9 + np.arange(300)).all(), count
-        assert cpu_members.draws_left(*map(np.uint64, ((1 << 31) - 1, count, 64, 9, j))) == 300
+        assert call("probe_draws_left", (1 << 31) - 1, count, 64, 9, j) == 300

@@ -17,9 +17,9 @@ from reference import slow_reference as slow
 
 from gpusampler import ClassIndex
 from gpusampler.bits import random_bits
-from gpusampler.cpu import fixed as cpu
-from gpusampler.cpu import pk as cpu_pk
-from gpusampler.cpu import stratified as cpu_stratified
+from gpusampler.cpu import twin as cpu
+from gpusampler.cpu import twin as cpu_pk
+from gpusampler.cpu import twin as cpu_stratified
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import pk as plan_pk

@@ -1,6 +1,6 @@
 """The keyed permutation: an exact bijection whose orders look uniform.
 
-What runs is gpusampler/cpu/permute.py::permute, under the keys of one class, cycle by cycle: a
+What runs is permute_run of gpusampler/cpu/permute.c, under the keys of one class, cycle by cycle: a
 sample is one key. The statistics read blocks of orders [keys, points]; each notices a weakness.
 """
 
@@ -11,64 +11,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from numba import njit
+from probe import CHUNK, disagreements, member_keys, permute, shipped, tally
 from reference import slow_reference
 
-from gpusampler.bits.random_bits import MEMBER, RANK_BELOW, U32, WEYL_0, WEYL_1, grid
-from gpusampler.cpu import bits as cpu_bits
-from gpusampler.cpu.bits import CHUNK
-from gpusampler.cpu.permute import permute
+from gpusampler.bits.random_bits import MEMBER, U32, WEYL_0, WEYL_1, grid
 
-SEED = np.uint64(20)
+SEED = 20
 BLOCK = 1 << 14  # keys at a time
 LARGEST = 2**31 - 1
 LIMIT = 4.9  # of a standard normal: 1 in 10**6 for both sides, 1 in 2 * 10**6 for one
 CORNERS = [(0, 1, grid(32)[1], grid(32)[1] + 1)]
 KEY = slow_reference.key(20, MEMBER, 0)
-
-
-# Not cached, these two: numba sees no change in another file and would test the one of before.
-@njit
-def _fill_keys(keys, seed, cycle, label):
-    for t in range(len(keys)):
-        keys[t, 0], keys[t, 1] = cpu_bits.key(seed, MEMBER, cycle + t, label)
-
-
-@njit
-def shipped(out, points, n, a, b, keys):
-    """out[t, e] = perm(points[e], n, keys[t])."""
-    halves = np.empty(2 * CHUNK, np.uint16)
-    hashes, run = np.empty(RANK_BELOW, np.uint64), np.empty(CHUNK, np.uint32)
-    whole = n <= min(CHUNK, 16 * len(points))  # cheaper then than point by point
-    for t in range(len(out)):
-        k0, k1 = keys[t]
-        for e, i in enumerate(points):
-            if e == 0 or not whole:
-                first, m = (0, n) if whole else (i, 1)
-                permute(run, first, m, n, a, b, k0, k1, halves, hashes)
-            out[t, e] = run[i - first]
-
-
-@njit(cache=True)
-def _tally(tables, block, columns, base):
-    """One more in each table for each row, its columns there read as a number in the base."""
-    for row in block:
-        for c in range(len(tables)):
-            at = np.int64(0)
-            for e in columns[c]:
-                at = at * base + row[e]
-            tables[c, at] += 1
-
-
-@njit(cache=True)
-def _disagreements(one, other):
-    """Row by row, the Kendall distance: how many pairs of positions are in another order."""
-    out = np.zeros(len(one), np.int64)
-    for t in range(len(one)):
-        for i in range(one.shape[1]):
-            for j in range(i):
-                out[t] += (one[t, i] < one[t, j]) != (other[t, i] < other[t, j])
-    return out
 
 
 def round_bits(y, w, folded=False):
@@ -117,18 +70,14 @@ def plain(out, points, n, a, b, keys, sides=None, key_mask=U32, **weakness):
 
 def run_of(n: int, first: int, m: int, key: tuple[int, int]) -> np.ndarray:
     """perm(first + e, n, key) for e in range(m), m <= CHUNK."""
-    out, halves = np.empty(m, np.uint32), np.empty(2 * CHUNK, np.uint16)
-    hashes = np.empty(RANK_BELOW, np.uint64)
-    permute(out, first, m, n, *grid(n), *map(np.uint32, key), halves, hashes)
-    return out
+    return permute(first, m, n, grid(n), key)
 
 
 def orders(n: int, total: int, points, perm=shipped):
     """Blocks [keys, points]: where each key of class n, cycle 0 and on, sends the points."""
     points = np.array(points)
     for cycle in range(0, total, BLOCK):
-        keys = np.empty((min(BLOCK, total - cycle), 2), np.uint32)
-        _fill_keys(keys, SEED, cycle, n)
+        keys = member_keys(min(BLOCK, total - cycle), SEED, cycle, n)
         out = np.empty((len(keys), len(points)), np.uint32)
         perm(out, points, n, *grid(n), keys)
         yield out
@@ -144,9 +93,9 @@ def tuples_z(n: int, places: list, per_cell: int, perm=shipped) -> float:
     """z of chi-squared over all ordered values at the places, the worst of them."""
     cells = math.perm(n, len(places[0]))
     points, columns = np.unique(places, return_inverse=True)
-    tables = np.zeros((len(places), n ** len(places[0])), np.int32)
+    tables = np.zeros((len(places), n ** len(places[0])), np.int64)
     for block in orders(n, per_cell * cells, points, perm):
-        _tally(tables, block, columns.reshape(np.shape(places)), n)
+        tally(tables, block, columns.reshape(np.shape(places)), n)
     return chi2_z((tables.astype(float) ** 2).sum(1) / per_cell - per_cell * cells, cells - 1)
 
 
@@ -159,10 +108,10 @@ def triples(n: int) -> list[tuple[int, int, int]]:
 def coarse_z(n: int, total: int, perm=shipped) -> float:
     """z of chi-squared over 16^3 joint bins of triples, by high and by low bits, the worst."""
     points, columns = np.unique(triples(n), return_inverse=True)
-    tables = np.zeros((2, 4, 16**3), np.int32)
+    tables = np.zeros((2, 4, 16**3), np.int64)
     for block in orders(n, total, points, perm):
         for view, bins in zip(tables, (block.astype(np.int64) * 16 // n, block % 16), strict=True):
-            _tally(view, bins, columns.reshape(4, 3), 16)
+            tally(view, bins, columns.reshape(4, 3), 16)
     high, low = np.diff(-(-np.arange(17) * n // 16)), (n - 1 - np.arange(16)) // 16 + 1
     size, same = np.array([high, low], float)[:, :, None, None], np.eye(16)
     second = size.reshape(2, 1, 16, 1) - same[:, :, None]  # what the first leaves of each bin
@@ -192,7 +141,7 @@ def mallows_z(n: int, pairs: int, perm=shipped) -> float:
     """
     rate = 5 / math.comb(n, 2)
     blocks = orders(n, 2 * pairs, range(n), perm)
-    kernel = np.exp(-rate * np.concatenate([_disagreements(x[::2], x[1::2]) for x in blocks]))
+    kernel = np.exp(-rate * np.concatenate([disagreements(x[::2], x[1::2]) for x in blocks]))
     uniform = math.prod(math.expm1(-rate * j) / (j * math.expm1(-rate)) for j in range(1, n + 1))
     return float((kernel.mean() - uniform) / (kernel.std() / pairs**0.5))
 
@@ -200,7 +149,7 @@ def mallows_z(n: int, pairs: int, perm=shipped) -> float:
 def parity_z(n: int, total: int, perm=shipped) -> float:
     """|z| of the number of odd orders: those with an odd number of inversions."""
     ascending = np.tile(np.arange(n, dtype=np.uint32), (BLOCK, 1))
-    odd = sum((_disagreements(x, ascending) & 1).sum() for x in orders(n, total, range(n), perm))
+    odd = sum((disagreements(x, ascending) & 1).sum() for x in orders(n, total, range(n), perm))
     return float(abs(2 * odd - total) / total**0.5)
 
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from cases import KINDS, UNIQUE, Case, cpu, interpreted, pk_case, random_classes, slow
 from cases.at_random import first_batch, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpusampler.cpu import parallel, twin
 from gpusampler.plans.fixed import START
 
 WAYS = {kind: {} for kind in KINDS}
@@ -232,6 +234,31 @@ def test_a_long_window_of_the_cpu_equals_the_slow_reference(name):
     found = cpu(case, g0, n)
     for t in (0, 1, 294, 295, 594, 595, n - 1):
         assert found[t : t + 1] == slow(case, g0 + t)
+
+
+# ------------------------------------------------------------------------ threads
+
+THREADED = {
+    "fixed": Case("fixed", [997, 300, 31, 2], 100, seed=8),
+    "random": Case("random", [997, 300, 31, 2], 100, seed=8),
+    "stratified": Case("stratified", [997, 300, 31, 2] * 10, 100, seed=8),
+    "pk": pk_case([997, 300, 31, 2, 64, 33], 4, 9, seed=8),
+}
+
+
+@pytest.mark.parametrize("kind", THREADED)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_do_not_change_the_answer(threads, kind, monkeypatch):
+    case = THREADED[kind]
+    expected = [cpu(case, 1000, 100, stride) for stride in (1, 3)]
+    monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
+    monkeypatch.setattr(twin, "SLAB", 700)
+    assert [cpu(case, 1000, 100, stride) for stride in (1, 3)] == expected
+
+
+def test_torch_bounds_the_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert [parallel.threads_for(work, 10) for work in (5, 25, 1000)] == [1, 2, 3]
 
 
 # ------------------------------------------------------------------------ what must tell

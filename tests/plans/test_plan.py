@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe import call
 from reference import slow_reference as slow
 
 from gpusampler import SamplerFactory, StarvedClassWarning, UnevenShareWarning
-from gpusampler.cpu.fixed import _drawn_rows
 from gpusampler.plans import uneven, weights
 from gpusampler.plans.fixed import fixed_counts
 from gpusampler.plans.random import random_plan
@@ -80,7 +80,8 @@ def test_cuts_and_guide_find_the_row_of_every_edge(values):
     assert (table.guide[edges >> shift] <= true).all()
     assert (true <= table.guide[(edges >> shift) + np.uint64(1)]).all()
     found = np.empty(len(edges), np.uint64)
-    _drawn_rows(found, edges, table.cuts, table.guide, shift, table.steps)
+    rows = len(table.rows), shift, table.steps
+    call("probe_rows", found, edges, len(edges), table.cuts, table.guide, *rows)
     assert found.tolist() == true.tolist()
 
 

@@ -5,24 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from cases import cpu, pk_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpusampler import ClassIndex
-from gpusampler.cpu import parallel
-from gpusampler.cpu import pk as cpu_pk
 from gpusampler.plans import pk as plan_pk
 from gpusampler.samplers.pk import PKBatchSampler
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_do_not_change_the_answer(threads, monkeypatch):
-    case = pk_case([997, 300, 31, 2, 64, 33], 4, 9, seed=8)
-    expected = cpu(case, 3, 200)
-    monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
-    monkeypatch.setattr(cpu_pk, "SLAB", 700)
-    assert cpu(case, 3, 200) == expected
 
 
 # -------------------------------------------------------------------------- the sampler

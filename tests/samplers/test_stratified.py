@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from reference import slow_kinds
 
 from gpusampler import ClassIndex, WeightedFixedBatchSampler
-from gpusampler.cpu import parallel
-from gpusampler.cpu import stratified as cpu_stratified
 from gpusampler.plans import weights
 from gpusampler.plans.even_tree import SHARE_BITS
 from gpusampler.plans.stratified import stratified_plan
@@ -46,15 +44,6 @@ def test_a_class_that_fills_a_huge_batch_is_drawn_evenly():
     assert before > 1 << 32 and times[:5].sum() == after - before
     assert times[:5].min() >= after // 5 - -(-before // 5)  # its whole cycles
     assert times[:5].max() <= -(-after // 5) - before // 5
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_do_not_change_the_answer(threads, monkeypatch):
-    case = Case("stratified", [997, 300, 31, 2] * 10, 100, 0.5, seed=8)
-    expected = [cpu(case, 1000, 40, stride) for stride in (1, 3)]
-    monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
-    monkeypatch.setattr(cpu_stratified, "SLAB", 700)
-    assert [cpu(case, 1000, 40, stride) for stride in (1, 3)] == expected
 
 
 # ------------------------------------------------------------------------------- counts
