@@ -13,6 +13,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import torch
+from power import check_fair
 from scipy import stats
 
 from gpusampler import ClassIndex, SamplerFactory, StratifiedBatchSampler
@@ -133,8 +134,7 @@ def test_a_draw_of_a_class_is_any_of_its_members_alike(kind, name):
         place = picked - (np.cumsum(sizes) - sizes)[labels_of(name, picked)]
         observed = np.bincount(place, minlength=50)
         assert len(observed) == 50 and mine.any(axis=1).all()
-        chi2 = ((observed - len(SEEDS) / 50) ** 2 / (len(SEEDS) / 50)).sum()
-        assert chi2 < 124.0  # 49 degrees of freedom: 1 in 10**8
+        check_fair(observed, len(SEEDS) / 50, alarm=1e-8, bias=0.3)
 
 
 # ------------------------------------------------------------------------------ slots
