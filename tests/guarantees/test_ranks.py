@@ -7,7 +7,6 @@ import sys
 import types
 import warnings
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -502,31 +501,26 @@ def records(tmp_path_factory):
     return path, train.labels
 
 
+WORLDS = [1, 2, 3, 4]
+
+
 @pytest.fixture(scope="module")
 def run_of(records, tmp_path_factory):
-    """What torchrun's ranks wrote, by world size; each size is run once."""
-    runs = {}
-
-    def run(world_size):
-        if world_size not in runs:
-            runs[world_size] = launched(world_size, records[0], tmp_path_factory.mktemp("ranks"))
-        return runs[world_size]
-
-    return run
-
-
-def launched(world_size, data, out):
+    """What torchrun's ranks wrote, by world size; all are run in one launch."""
+    out = tmp_path_factory.mktemp("ranks")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    words = ["--standalone", "--nproc-per-node", str(world_size), train_ddp.__file__]
+    words = ["--standalone", "--nproc-per-node", str(max(WORLDS)), train_ddp.__file__]
     ran = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *words, str(data), str(out)],
-        env=environment, capture_output=True, text=True, timeout=200,
+        [sys.executable, "-m", "torch.distributed.run", *words, str(records[0]), str(out),
+         *map(str, WORLDS)],
+        env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-5000:]
-    return [torch.load(Path(out) / f"rank{rank}.pt") for rank in range(world_size)]
+    runs = {n: [torch.load(out / f"{n}-{rank}.pt") for rank in range(n)] for n in WORLDS}
+    return runs.__getitem__
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+@pytest.mark.parametrize("world_size", WORLDS)
 def test_processes_train_on_the_one_rank_stream(world_size, run_of, records):
     ranks = run_of(world_size)
     alone = train_ddp.sampler_of(records[1], shard=None)
