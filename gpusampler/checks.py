@@ -31,7 +31,7 @@ MASKED_REPAIR = "give each a value with .filled(value), or leave out the samples
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
     """A whole number in [low, high]: Python or NumPy integers, not bools, not floats."""
     try:
-        if isinstance(value, (bool, Tensor, np.ndarray)):
+        if isinstance(value, (bool, np.bool_, Tensor, np.ndarray)):
             raise TypeError
         number = operator.index(value)
     except TypeError:
@@ -214,6 +214,8 @@ def whole_numbers(name: str, values: Any, repair: str, integers: str = INTEGER_R
         values = plain_tensor(name, values)
     else:
         values = tensor(name, values, repair, integers)
+    exact_below = 2 / torch.finfo(values.dtype).eps if values.is_floating_point() else 0
+    name_of_type = values.dtype
     if values.is_floating_point() and values.dtype.itemsize == 1:
         values = values.to(torch.float32)
     if values.ndim != 1:
@@ -227,7 +229,15 @@ def whole_numbers(name: str, values: Any, repair: str, integers: str = INTEGER_R
             raise ValueError(f"{name} must be below 2^63, but one is {high}; mend it")
         values = wide
     if values.is_floating_point():
-        wrong = torch.nonzero((values != values.to(torch.int64)) | (values.abs() >= 2.0**63))
+        large = values.abs() >= exact_below
+        if bool((large & values.isfinite()).any()):
+            at = int(torch.nonzero(large & values.isfinite())[0])
+            raise ValueError(
+                f"{name} must be below {exact_below:.0f} as {name_of_type}, which tells no larger "
+                f"ones from their neighbours, but the one at {at} is {values[at].item():.0f}; pass "
+                f"integers, made from what these were before"
+            )
+        wrong = torch.nonzero(values != values.to(torch.int64))
         if len(wrong):
             at = int(wrong[0])
             raise ValueError(

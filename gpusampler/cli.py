@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from gpusampler import __version__
-
 BESIDE = ("torch", "numpy", "triton")
 
 
@@ -33,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def versions() -> str:
     """Of gpusampler and what it runs on, as a report of a fault needs them."""
+    from gpusampler import __version__
+
     found = [f"gpusampler {__version__}", f"Python {platform.python_version()}"]
     for name in BESIDE:
         try:

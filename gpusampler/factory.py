@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from gpusampler import checks
 from gpusampler.index.class_index import ClassIndex
 from gpusampler.plans import mixes
-from gpusampler.plans.fixed import fixed_counts
 from gpusampler.plans.uneven import warn_uneven
 from gpusampler.samplers import keywords
 from gpusampler.samplers.fixed import WeightedFixedBatchSampler
@@ -192,7 +191,7 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        counts = fixed_counts(mix, size)
+        counts = sampler.counts_of(sampler._first)
         warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
         return self._told(sampler)
 

@@ -1,5 +1,6 @@
 // lanes: see lanes.h. Vector loops are those over v or e.
 #include "lanes.h"
+#include "wide.h"
 
 void make_keys(
     const u64 *x, const u32 *y, const u32 *purposes, i64 m, u64 seed, u32 *k0, u32 *k1

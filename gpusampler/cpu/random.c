@@ -9,6 +9,7 @@
 #include "bits.h"
 #include "fetch.h"
 #include "room.h"
+#include "wide.h"
 
 enum { ROWS, CUTS, GUIDE, CLASSES };
 enum { CLASS, SIZE, FIRST, COLUMNS };

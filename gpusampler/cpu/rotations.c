@@ -1,5 +1,6 @@
 // rotations: see rotations.h. Vector loops are those over v.
 #include "rotations.h"
+#include "fetch.h"
 
 // Points of a run: at most DEEPEST, and the last run of a visit nearly as long as others.
 static i64 depth(i64 most_taken) {
@@ -48,20 +49,15 @@ static void put_classes(const Rotations *rotations, const Runs *runs) {
             }
 }
 
-static void put_members(const Rotations *rotations, const Runs *runs) {
-    const Call *call = rotations->call;
-    const i32 *narrow = call->members;
-    const i64 *wide = call->members;
-    i64 count = runs->count;
+static void put_members(const Rotations *rotations, Runs *runs) {
+    i64 count = runs->count, found = 0;
     for (i64 m = 0; m < runs->deep; m++)
-        for (i64 v = 0; v < count; v++)
-            if ((u32)m < runs->length[v]) {
-                u64 place = runs->of[v] + runs->items[m * count + v], to = runs->to[v] + (u64)m;
-                if (call->width == 4)
-                    ((i32 *)rotations->drawn)[to] = narrow[place];
-                else
-                    ((i64 *)rotations->drawn)[to] = call->width ? wide[place] : (i64)place;
-            }
+        for (i64 v = 0; v < count; v++) {
+            runs->places[found] = runs->of[v] + runs->items[m * count + v];
+            runs->places_to[found] = (u32)(runs->to[v] + (u64)m);
+            found += (u32)m < runs->length[v];
+        }
+    fetch_apart(rotations->call, rotations->drawn, runs->places_to, runs->places, found);
 }
 
 static void flush(const Rotations *rotations, Runs *runs) {

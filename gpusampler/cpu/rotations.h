@@ -41,7 +41,8 @@ typedef struct {
     Lanes sigma, rho;
     u64 x[2 * LANES + 8];
     u32 y[2 * LANES + 8], purpose[2 * LANES + 8], key0[2 * LANES + 8], key1[2 * LANES + 8];
-    u32 points[LANES], items[LANES];
+    u32 points[LANES], items[LANES], places_to[LANES];
+    u64 places[LANES];
     LaneRoom lanes;
 } Runs;
 

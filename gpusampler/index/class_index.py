@@ -152,7 +152,11 @@ class ClassIndex:
         ([1, 2, 1], [1, 0, 2, 3])
         """
         repair = "pass one class number for each sample"
-        integers = f"pass integers, in a list, array or tensor; names are numbered by {NUMBERED}"
+        integers = (
+            f"pass integers, in a list, array or tensor; digits are read by labels = "
+            f"np.asarray(labels).astype(int), names are numbered by labels = {NUMBERED}, once "
+            f"samples without one (None, NaN) are left out"
+        )
         found = checks.whole_numbers("labels", labels, repair, integers)
         found = found.to(torch.uint8) if found.dtype == torch.bool else found
         if len(found) == 0:
@@ -255,9 +259,9 @@ def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
         repair = f"renumber the classes from 0 on, or pass num_classes={int(labels.max()) + 1}"
     else:
         repair = (
-            f"where that is no class, leave its samples out with ClassIndex.from_class_idxs("
-            f"[labels == c for c in range({classes})]) of labels in an array or tensor; where it "
-            f"is one, renumber with labels = {NUMBERED}"
+            f"where that is no class, leave its samples out: labels = np.asarray(labels), if they "
+            f"are a list, and ClassIndex.from_class_idxs([labels == c for c in range({classes})]); "
+            f"where it is one, renumber with labels = {NUMBERED}"
         )
     return f"{rule}, but label {at} is {value}; {repair}"
 

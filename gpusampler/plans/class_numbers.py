@@ -107,7 +107,7 @@ def _refuse_out_of_range(name: str, found: np.ndarray) -> None:
 def _out_of_range(name: str, c: int, value: Any) -> ValueError:
     rule = f"{name} must be finite and >= 0"
     for low, high, met in ((1, float("inf"), "above 1e308"), (0, 1, "below 1e-323")):
-        if not exact.in_range(value) and value != high and exact.between(value, low, high):
+        if not exact.in_range(value) and exact.between(value, low, high) and value != high:
             return ValueError(
                 f"{rule}, and near a float64, but class {c} has one {met}; use another unit"
             )

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from gpusampler import checks
 from gpusampler.plans.weights import Weights
 
 
@@ -28,6 +29,8 @@ def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
     if off == 0:
         return
     size, classes = int(counts.sum()), len(counts)
+    larger = enough(weights, size)
+    by_size = "" if larger is None else f", or batch_size={larger}, where none does"
     due = size * weights.values[weights.which[worst]] / weights.total
     far = (
         f"{off} of {classes} classes get over 10 % more or less than their share; the worst, class "
@@ -38,7 +41,7 @@ def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
     if len(starved) == 0:
         text = (
             f"{far}Use kind='stratified', which keeps each share over time, kind='random', which "
-            f"does by chance, or a larger batch_size"
+            f"does by chance{by_size}"
         )
         warnings.warn(text, UnevenShareWarning, stacklevel=stacklevel)
         return
@@ -47,9 +50,17 @@ def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
     text = (
         f"every batch leaves out {len(starved)} of {classes} classes: {named}{more}; "
         f"a batch of {size} is too small to give each a slot by its weight. {far}"
-        f"Use kind='stratified', a larger batch_size, or more weight for them (a larger alpha)"
+        f"Use kind='stratified', give them more weight{by_size}"
     )
     warnings.warn(text, StarvedClassWarning, stacklevel=stacklevel)
+
+
+def enough(weights: Weights, size: int) -> int | None:
+    """A batch size above this one at which no class gets over 10 % more or less than it is due:
+    each is due 10 draws, of which less than one is lost or won, or all are due whole draws."""
+    least = min(value for value in weights.values if value)
+    found = min(-(-10 * weights.total // least), weights.total * (size // weights.total + 1))
+    return found if found <= checks.MAX_BATCH_SIZE else None
 
 
 def _far_off(weights: Weights, counts: np.ndarray) -> tuple[int, int]:

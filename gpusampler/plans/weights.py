@@ -21,6 +21,7 @@ from gpusampler import checks, exact
 from gpusampler.plans import class_numbers
 
 WEIGHT_BITS = 62
+LEAST_REST = Fraction(1, 10**20)  # of 1, beside beta: what _by_size() tells to 30 digits
 Ratio = float | Fraction
 
 
@@ -107,6 +108,11 @@ def effective_number(sizes: np.ndarray, beta: Ratio) -> Weights:
     Source  Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019.
     """
     ratio = _exact(checks.fraction("beta", beta, below_one=True))
+    if 1 - ratio < LEAST_REST:
+        raise ValueError(
+            f"beta must be at most 1 - {float(LEAST_REST):.0e}, not 1 - {float(1 - ratio):.0e}; "
+            f"pass that, or alpha=1 in place of weighting and beta, as the mix is uniform there"
+        )
 
     def rate(n: int) -> Decimal:
         b = _decimal(ratio)

@@ -37,8 +37,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
                              ascending; those of a class in the order in which they are drawn.
     unique                   True: no batch has a member of a class twice, if the class has as many
                              as the batch has draws of it; a class of fewer gives each of its
-                             members as often, or once more. A change of mix lets all classes begin
-                             with a new pass over their members.
+                             members as often, or once more.
     weighting, drop_empty, schedule
                              how set_alpha() makes a mix of alpha; alpha by epoch, from 1 on.
     sampler                  for Lightning, which passes a DistributedSampler here.
@@ -58,7 +57,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
         *,
         batch_size: int | None = None,
         device: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
@@ -95,10 +94,14 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
     def _segment(self, mark: Mark) -> Segment:
         return FixedSegment(self._stretch(mark), mark.mix)
 
-    def warn_of(self, mix: Weights, scheduled: bool) -> None:
+    def warn_of(self, mark: Mark, scheduled: bool) -> None:
         if not (scheduled and self._warned):  # a schedule's mixes are many, and much alike
             self._warned = self._warned or scheduled
-            warn_uneven(mix, fixed_counts(mix, self.batch_size), stacklevel=6)
+            warn_uneven(mark.mix, self.counts_of(mark), stacklevel=6)
+
+    def counts_of(self, mark: Mark) -> np.ndarray:
+        """[C] int64: the counts in every batch of this mix."""
+        return self.segment_of(mark).draws(1)
 
 
 class FixedSegment(Segment):

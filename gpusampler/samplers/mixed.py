@@ -5,6 +5,7 @@ Takes counts or weights per class, a class index and a seed. Gives a StreamBatch
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gpusampler import checks
@@ -102,7 +103,7 @@ class MixedBatchSampler(StreamBatchSampler):
                 f"were given; pass None for class_weights"
             )
         if isinstance(class_weights, Weights):
-            return class_weights
+            return replace(class_weights, which=class_weights.which.copy())
         return rule(class_weights, self.index.host_sizes, self._drop_empty, "class_weights")
 
     def _given(self, **numbers: Any) -> Weights:

@@ -31,7 +31,7 @@ class PKBatchSampler(StreamBatchSampler):
     n_batches          batches in an epoch.
     order              "shuffle": a batch's slots in a keyed order; "class": classes ascending, the
                        K members of each together, so that a batch is x.view(P, K, ...).
-    unique             is True whatever is passed: batches of this kind are so.
+    unique             True: batches of this kind are so.
     device, seed, window_bytes, shard, sampler   as for WeightedFixedBatchSampler.
 
     >>> sampler = PKBatchSampler([[0, 1, 2], [3, 4], [5]], 2, 2, 3, device="cpu")
@@ -51,7 +51,7 @@ class PKBatchSampler(StreamBatchSampler):
         n_batches: int,
         *,
         device: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,
@@ -73,7 +73,7 @@ class PKBatchSampler(StreamBatchSampler):
         super().__init__(
             class_idxs, size, n_batches, device=device, seed=seed, window_bytes=window_bytes,
             shard=shard, sampler=sampler, unbroken=unbroken, order=order,
-            unique=checks.flag("unique", unique) or True,
+            unique=unique,
         )  # fmt: skip
         filled = int(np.count_nonzero(self.index.host_sizes))
         if self.classes_per_batch > filled:
@@ -82,6 +82,13 @@ class PKBatchSampler(StreamBatchSampler):
                 f"{self.classes_per_batch}; a batch has no class twice, so lower it"
             )
         self._begin_with(None)
+
+    def _check_unique(self) -> None:
+        if not self.unique:
+            raise ValueError(
+                "batches of kind 'pk' have no member twice whose class has members_per_class, so "
+                "unique must be True, not False; leave it out, or take another kind"
+            )
 
     def _identity(self, mark: Mark) -> bytes:
         return f"{self.classes_per_batch} x {self.members_per_class}".encode()

@@ -55,7 +55,7 @@ class WeightedRandomBatchSampler(MixedBatchSampler):
         rates: Any = None,
         class_draw: str = "multinomial",
         device: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,

@@ -60,7 +60,7 @@ class StratifiedBatchSampler(MixedBatchSampler):
         shares: Any = None,
         rates: Any = None,
         device: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         window_bytes: int = 1 << 28,
         shard: Any = None,
         unbroken: bool = False,

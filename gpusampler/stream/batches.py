@@ -143,8 +143,8 @@ class Batches:
     def mix_of(self, alpha: Any, epoch: int) -> Weights:
         raise NotImplementedError  # a kind of a class mix has it
 
-    def warn_of(self, mix: Weights, scheduled: bool) -> None:
-        """Say what a batch by this mix lacks of it."""
+    def warn_of(self, mark: Mark, scheduled: bool) -> None:
+        """Say what a batch by this mark's mix lacks of it."""
 
     def _class_draws(self) -> str:
         """Where classes are drawn, if their draws are not the same everywhere."""
@@ -155,6 +155,12 @@ class Batches:
         epoch = checks.integer("epoch", epoch, 0, self._last_epoch())
         mark, _ = self._history.at(epoch, self)
         return torch.from_numpy(self.segment_of(mark).mean_counts()) * self.n_batches
+
+    def effective_class_counts_in(self, epoch: int) -> Tensor:
+        """[C] float64, on the host: expected samples of this epoch that carry each class, on all
+        ranks. More than class_counts_in() where samples are in several classes, since each is drawn
+        with all of its."""
+        return torch.from_numpy(self.index.carried(self.class_counts_in(epoch).numpy()))
 
     def _described(self, epoch: int) -> str:
         mark, _ = self._history.at(checks.integer("epoch", epoch, 0, self._last_epoch()), self)

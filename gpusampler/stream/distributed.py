@@ -111,14 +111,18 @@ def world_size() -> int:
 def _rank_and_size_of_world() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
-    launched = os.environ.get("WORLD_SIZE", "1")
-    if launched not in ("", "1"):
+    if _launched():
         raise RuntimeError(
             f"shard='auto' needs torch.distributed to be initialised, and a launcher has set "
-            f"WORLD_SIZE={launched}; call torch.distributed.init_process_group first, or pass "
-            f"shard=(rank, world_size)"
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}; call torch.distributed.init_process_group "
+            f"first, or pass shard=(rank, world_size)"
         )
     return 0, 1
+
+
+def _launched() -> bool:
+    """Whether a launcher started several processes."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
 
 
 def check_share(n_batches: int, world_size: int) -> None:
@@ -144,7 +148,7 @@ def check_same(
 
     facts   names and integers of 64 bits, the names the same on all ranks.
     own     this rank's share, (rank, world_size): all have the same world_size.
-    share   "distinct": no two have the same rank, if world_size is not 1; "same": all have.
+    share   "distinct": no two have the same rank; "same": all have.
     group   as group_of() takes it.
     device  where the tensor is made, if the group's backend needs it there.
     One all_reduce of one integer a fact and rank. Alone, without a launcher, there is no other to
@@ -153,9 +157,14 @@ def check_same(
     checks.choice("share", share, ("distinct", "same"))
     group = group_of(group)
     facts = {**facts, "world size": own[1], SHARE: own[0] if share == "same" else 0}
-    place = own[0] if share == "distinct" and own[1] > 1 else -1
+    place = own[0] if share == "distinct" else -1
     if group is None and not (dist.is_available() and dist.is_initialized()):
-        _rank_and_size_of_world()  # raises under a launcher
+        if _launched():
+            raise RuntimeError(
+                f"check_agreement() compares processes by torch.distributed, which is not "
+                f"initialised, and a launcher has set WORLD_SIZE={os.environ['WORLD_SIZE']}; call "
+                f"torch.distributed.init_process_group first"
+            )
         return
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     where = device if "nccl" in str(dist.get_backend(group)) else torch.device("cpu")
@@ -165,6 +174,13 @@ def check_same(
     _refuse_other_samplers(list(facts), [tuple(row[:-1]) for row in table.tolist()])
     taken = [int(found) for found in table[:, -1] if found >= 0]
     twice = sorted(found for found, times in Counter(taken).items() if times > 1)
+    if twice and own[1] == 1:
+        raise RuntimeError(
+            f"each of {size} ranks must take a share of its own, but all take every batch; pass "
+            f"shard='auto', or this group or mesh, or where all are to take the same, as "
+            f"tensor-parallel peers, or as Accelerate and HF Trainer share out by themselves, "
+            f"check with share='same'"
+        )
     if twice:
         raise RuntimeError(
             f"each of {size} ranks must take a share of its own, but several take that of rank "

@@ -68,7 +68,7 @@ class Maker(Protocol):
 
     def mix_of(self, alpha: Any, epoch: int) -> Weights: ...
 
-    def warn_of(self, mix: Weights, scheduled: bool) -> None: ...
+    def warn_of(self, mark: Mark, scheduled: bool) -> None: ...
 
     def segment_of(self, mark: Mark) -> Segment: ...
 
@@ -113,18 +113,18 @@ class History:
             return self.marks[-1], None
         return self._followed(epoch, make), epoch + 1
 
-    def kept(self, epoch: int, batch: int, make: Maker) -> tuple[Mark, Mark | None, int]:
-        """What a state of this place holds: the mark in force, the one to come, and the last epoch
-        known to have the mix of the last of them. A schedule is not asked for an epoch of which no
-        batch was handed out, so all ranks at a place hold the same, wherever they have looked."""
+    def kept(self, epoch: int, batch: int, make: Maker) -> tuple[Mark, Mark | None]:
+        """What a state of this place holds: the mark in force, and the one to come. A schedule is
+        not asked for an epoch of which no batch was handed out, so all ranks at a place hold the
+        same, wherever they have looked."""
         if epoch < self.oldest:
             self.at(epoch, make)  # raises
         if len(self.marks) == 2 and epoch < self.marks[1].epoch:
-            return *self.marks, self.marks[1].epoch
+            return self.marks[0], self.marks[1]
         if self.schedule is None:
-            return self.marks[-1], None, self.marks[-1].epoch
+            return self.marks[-1], None
         known = max(self.marks[-1].epoch, epoch - (batch == 0))
-        return self.at(known, make)[0], None, known
+        return self.at(known, make)[0], None
 
     def changed_at(
         self, epoch: int, mix: Weights, make: Maker, schedule: Schedule | None, told: Any
@@ -139,7 +139,7 @@ class History:
             same = mix == before.mix
             marks = (before,) if same else (before, next_mark(before, epoch, mix, make))
         if marks != self.marks[:1]:
-            make.warn_of(mix, False)
+            make.warn_of(marks[-1], False)
         changed = self.changed or marks != self.marks[:1] or schedule is not self.schedule
         marks = (*marks[:-1], replace(marks[-1], told=told)) if schedule else marks
         return History(marks, schedule, changed, ((marks[-1], epoch),) if schedule else ())
@@ -169,7 +169,7 @@ class History:
                     mix = make.mix_of(told, through + 1)
                     if mix != mark.mix:
                         mark = next_mark(mark, through + 1, mix, make)
-                        make.warn_of(mix, True)
+                        make.warn_of(mark, True)
                     mark.told = told
                 through += 1
                 found[mark.epoch] = (mark, through)

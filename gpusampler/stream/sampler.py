@@ -78,9 +78,8 @@ class StreamBatchSampler(Batches, BatchSampler):
 
     @property
     def effective_class_counts(self) -> Tensor:
-        """[C] float64, on the host: expected samples of an epoch that carry each class. More than
-        class_counts where samples are in several classes, since each is drawn with all of its."""
-        return torch.from_numpy(self.index.carried(self.class_counts.numpy()))
+        """effective_class_counts_in(self.epoch): of the epoch that the next iteration yields."""
+        return self.effective_class_counts_in(self.epoch)
 
     def describe(self, epoch: int | None = None) -> str:
         """A table: each class's size, the share asked for and given, draws per batch and per epoch,
@@ -167,8 +166,8 @@ class StreamBatchSampler(Batches, BatchSampler):
                 as tensor-parallel peers must: check_agreement(mesh["tp"], share="same").
         Compared are class index, class mix, its changes and how they are read, kind, seed,
         batch_size, n_batches, order, unique, unbroken, epoch, batch and world size. One all_reduce
-        of 8 bytes for each of these and rank. Whether each takes a share at all is not: a sampler
-        that is whole on all ranks is what Accelerate and HF Trainer want.
+        of 8 bytes for each of these and rank. A sampler that is whole on all ranks, as Accelerate
+        and HF Trainer want it, is checked with share="same".
         """
         told = self.state_dict() | {"unbroken": self.unbroken} | self._rules()
         facts = {k: int(fingerprint.of_bytes(repr(v).encode()), 16) for k, v in told.items()}
@@ -269,6 +268,7 @@ class StreamBatchSampler(Batches, BatchSampler):
                 self._history.at(epoch, self)
             self._position.parted(self._history)
             self._position, some = self._position.begun(self._layout)
+        trainers.warn_of_workers_alike(self, stacklevel=4)
         left = [] if trainers.is_made_to_be_left() else what_is_left(some, self._layout)
         for message in left:
             warnings.warn(message, stacklevel=3)

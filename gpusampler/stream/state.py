@@ -44,12 +44,13 @@ def pack(
     own: Mapping[str, Any], history: History, epoch: int, batch: int, make: Maker
 ) -> dict[str, Any]:
     """The state of this place; a mix that the sampler was made with is left out."""
-    mark, coming, _ = history.kept(epoch, batch, make)
+    mark, coming = history.kept(epoch, batch, make)
     counted = make.past == "draws"
     mix: dict[str, Any] = {"schedule": int(history.schedule is not None)}
     mix["changed"] = int(history.changed)
     if history.changed or (mark.number and make.past != "nothing"):
-        mix |= {"mix_epoch": mark.epoch, "mix_number": mark.number}
+        number = 0 if make.past == "nothing" else mark.number  # by which route it came is no matter
+        mix |= {"mix_epoch": mark.epoch, "mix_number": number}
         mix["mix"], mix["start"] = packed_mark(mark, counted)
     if coming is not None:
         mix |= {"next_epoch": coming.epoch, "next_mix": packed_mark(coming, counted)[0]}
@@ -166,8 +167,11 @@ def loaded(
 
 def _mark(told: Mapping[str, Any], first: Mark, sizes: np.ndarray, make: Maker) -> Mark:
     epoch, number = told["mix_epoch"], told["mix_number"]
-    begun = number > 0 or epoch == 0 or make.past == "nothing"
-    if epoch > told["epoch"] or number > epoch or not begun:
+    if make.past == "nothing":
+        numbered = number == 0
+    else:
+        numbered = (epoch == 0 or number > 0) and number <= epoch
+    if epoch > told["epoch"] or not numbered:
         raise not_given("mix_epoch")
     start = first.start
     if make.past == "draws":

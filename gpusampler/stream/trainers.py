@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+from torch.utils.data import get_worker_info
+
 from gpusampler.stream import distributed, frames, lightning
 
 ACCELERATE = "accelerate.data_loader"
@@ -135,6 +137,24 @@ def warn_of_batches_alike(sampler: Any) -> None:
         f"tensor-parallel peers are",
         UserWarning,
         *where,
+    )
+
+
+def warn_of_workers_alike(sampler: Any, stacklevel: int) -> None:
+    """Warn once, in the first of a DataLoader's workers, where each of them iterates the whole of
+    this sampler, as an IterableDataset does that holds it."""
+    here = get_worker_info()
+    if here is None or here.num_workers == 1 or here.id or sampler in _told:
+        return
+    if sampler.world_size % here.num_workers == 0 or sampler.share_was_said:
+        return
+    _told.add(sampler)
+    warnings.warn(
+        f"each of {here.num_workers} workers of a DataLoader iterates this sampler and gets the "
+        f"same batches; iterate it in the main process, as DataLoader(dataset, "
+        f"batch_sampler=sampler), or let each worker iterate sampler.shard(info.id, "
+        f"info.num_workers), of info = torch.utils.data.get_worker_info()",
+        stacklevel=stacklevel,
     )
 
 

@@ -1,7 +1,7 @@
 """Random bits: Philox against published answers, keys that nothing shares, the permutation's grid.
 
 Whatever computes a word is held to the same answers: gpusampler/bits/random_bits.py, its twin
-gpusampler/cpu/bits.py and the slow reference.
+gpusampler/cpu/bits.h and the slow reference.
 """
 
 from __future__ import annotations

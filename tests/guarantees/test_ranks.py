@@ -167,9 +167,12 @@ def test_auto_under_a_launcher_before_the_group_is_refused(monkeypatch):
         r"needs torch.distributed to be initialised, .*WORLD_SIZE=4; call .*init_process_group.*"
         r" or pass shard=\(rank, world_size\)"
     )
-    for ask in (lambda: make(shard="auto"), make()[0].check_agreement):
+    with pytest.raises(RuntimeError, match=told):
+        make(shard="auto")
+    told = r"check_agreement\(\) compares .*WORLD_SIZE=4; call .*init_process_group first$"
+    for sampler in (make()[0], make(shard=(1, 4))[0]):  # where shard= helps with nothing
         with pytest.raises(RuntimeError, match=told):
-            ask()
+            sampler.check_agreement()
 
 
 @pytest.fixture

@@ -292,3 +292,15 @@ def test_any_labels_on_any_number_of_threads_group_as_plain_python_does(
         index = ClassIndex.from_labels(np.array(labels, np.uint8), num_classes=classes)
     assert held(index) == grouping(labels, classes)
     assert (index.members is None) == (labels == sorted(labels))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most"), [("float16", 2048), ("bfloat16", 256), ("float32", 1 << 24)]
+)
+def test_narrow_floats_are_taken_as_far_as_they_tell_whole_numbers_apart(dtype, most):
+    fits = torch.tensor([0, most - 1], dtype=torch.int64).to(getattr(torch, dtype))
+    assert ClassIndex.from_class_idxs([fits, [1]]).members.tolist() == [0, most - 1, 1]
+    beyond = torch.tensor([0, most + 1], dtype=torch.int64).to(getattr(torch, dtype))
+    for make in (lambda x: ClassIndex.from_class_idxs([x, [1]]), ClassIndex.from_labels):
+        with pytest.raises(ValueError, match=f"must be below {most} as torch.{dtype}, .*at 1 is"):
+            make(beyond)

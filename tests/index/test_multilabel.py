@@ -189,6 +189,11 @@ def test_effective_counts_are_those_of_the_samples_drawn():
     assert sampler.class_counts.tolist() == [1000, 1000, 1000]
     effect = [1000 + 2000 / 3 + 1000, 2000 / 3 + 1000 + 1000, 1000 / 3 + 1000 / 3 + 1000]
     assert np.allclose(sampler.effective_class_counts, effect)
+    by_epoch = SamplerFactory().get(index, 6, 500, lambda epoch: epoch / 4, "fixed", device="cpu")
+    for epoch in (0, 4, 2):
+        counts = by_epoch.class_counts_in(epoch).numpy()
+        assert by_epoch.effective_class_counts_in(epoch).tolist() == index.carried(counts).tolist()
+    assert np.allclose(by_epoch.effective_class_counts_in(4), effect)
 
 
 def test_describe_tells_what_share_of_a_batch_carries_a_class():

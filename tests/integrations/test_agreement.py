@@ -24,7 +24,7 @@ def ranks(request):
     return request.getfixturevalue(request.param)
 
 
-AGREE = ["default", "auto", "world", "flat mesh", "dimension", "whole", "whole, same"]
+AGREE = ["default", "auto", "world", "flat mesh", "dimension", "whole, same"]
 
 
 @pytest.mark.parametrize("how", [*AGREE, "one share, same"])
@@ -48,6 +48,12 @@ def test_a_share_that_several_take_is_named_with_both_repairs(ranks):
     for rank in ranks:
         assert "several take that of rank 1; shard by this group's ranks" in rank["one share"]
         assert "peers, with share='same'" in rank["one share"]
+
+
+def test_ranks_of_which_none_takes_a_share_are_told_both_repairs(ranks):
+    for rank in ranks:
+        assert f"each of {len(ranks)} ranks must take a share of its own, but all" in rank["whole"]
+        assert "pass shard='auto'" in rank["whole"] and "check with share='same'" in rank["whole"]
 
 
 def test_more_than_the_share_is_not_mended_by_sharding(ranks):

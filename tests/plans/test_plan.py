@@ -150,6 +150,27 @@ def test_ten_percent_is_the_most_that_passes(shares, batch_size, warned):
     assert [warning.category for warning in caught] == [UnevenShareWarning] * warned
 
 
+@pytest.mark.parametrize("shares", [[1] * 100, [1] * 365, [15, 185], [1, 200, 7], [11, 10, 3, 1]])
+@pytest.mark.parametrize("batch_size", [2, 19, 20, 128, 512])
+def test_the_batch_size_that_it_names_gives_what_was_asked_for(shares, batch_size):
+    classes = alike(len(shares))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SamplerFactory().get(classes, batch_size, 5, shares=shares, device="cpu")
+    for warning in caught:
+        larger = int(str(warning.message).split("batch_size=")[1].split(",")[0])
+        assert larger > batch_size
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            SamplerFactory().get(classes, larger, 5, shares=shares, device="cpu")
+
+
+def test_no_batch_size_is_named_where_none_is_allowed():
+    with pytest.warns(StarvedClassWarning) as caught:
+        SamplerFactory().get(alike(2), 4, 5, shares=[1, 10**9 + 7], device="cpu")
+    assert "batch_size" not in str(caught[0].message) and "alpha" not in str(caught[0].message)
+
+
 def test_a_class_without_a_slot_is_the_same_warnings_special_case():
     with pytest.warns(UnevenShareWarning) as caught:
         SamplerFactory().get(alike(6), 5, 5, 1.0, device="cpu")

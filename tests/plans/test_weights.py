@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from reference import slow_kinds as slow
 from reference.slow_reference import lowest_terms, said_weights
 
-from gpusampler import SamplerFactory, WeightedRandomBatchSampler, checks, exact
+from gpusampler import (
+    SamplerFactory,
+    StratifiedBatchSampler,
+    WeightedRandomBatchSampler,
+    checks,
+    exact,
+)
 from gpusampler.plans import mixes, weights
 
 SIZES = st.lists(
@@ -295,3 +301,33 @@ def test_an_empty_class_is_refused_only_where_it_would_weigh():
     with pytest.raises(ValueError, match="class 1 has a positive weight and no members"):
         weights.power(np.array([4, 0]), 1.0)
     assert weights.power(np.array([4, 0]), 1.0, drop_empty=True).shares().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("beta", [1 - Fraction(1, 10**k) for k in (21, 40, 80, 300)])
+def test_a_beta_that_is_nearly_one_is_refused_by_name(beta):
+    asked = {"weighting": "effective_number", "device": "cpu"}
+    with pytest.raises(ValueError, match=r"beta must be at most 1 - 1e-20, not 1 - .*or alpha=1"):
+        SamplerFactory().get([[0, 1, 2], [3]], 4, 2, beta=beta, **asked)
+    most = SamplerFactory().get([[0, 1, 2], [3]], 4, 2, beta=1 - Fraction(1, 10**20), **asked)
+    assert most.class_counts.tolist() == [4, 4]  # as alpha=1 gives
+
+
+@pytest.mark.parametrize("text", ["snan", "-snan", "nan", "Infinity"])
+@pytest.mark.parametrize("name", ["shares", "weights", "rates", "alpha", "beta", "threshold"])
+def test_a_decimal_that_is_no_number_is_refused_by_name(name, text):
+    rules = {"beta": "effective_number", "threshold": "repeat_factor"}
+    alone = Decimal(text)
+    asked = {name: [alone, 1] if name in ("shares", "weights", "rates") else alone}
+    if name in rules:
+        asked["weighting"] = rules[name]
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        SamplerFactory().get([[0, 1, 2], [3]], 4, 2, device="cpu", **asked)
+
+
+def test_a_mix_that_is_given_is_the_samplers_own():
+    mix = weights.given([1, 3], np.array([5, 5]))
+    sampler = StratifiedBatchSampler(mix, [range(5), range(5, 10)], 8, 10, device="cpu")
+    before, state = sampler.batches(0, 20), sampler.state_dict()
+    mix.which[:] = 0
+    sampler._first.segment = None
+    assert torch.equal(sampler.batches(0, 20), before) and sampler.state_dict() == state

@@ -94,7 +94,7 @@ WRONG_VALUES = [
     (
         "labels",
         [0, -1, 2],
-        "labels must be >= 0, but label 1 is -1; .*leave its samples out .*renumber",
+        "labels must be >= 0, but label 1 is -1; .*leave its samples out.*renumber",
     ),
     ("labels", [0, 1.5], "labels must be whole numbers .* at 1 is 1.5; round them"),
     ("labels", torch.tensor([NAN]), "labels must be whole numbers .* at 0 is nan;.* mend"),
@@ -285,8 +285,18 @@ HARD = [
         "weights .*meta device, which has no data",
     ),
     ("labels", np.ones(2, np.longdouble), TypeError, "labels must be .*, not float128; pass integ"),
-    ("labels", np.array(["a", "b"]), TypeError, f"labels must be .*numbered by {NUMBERED}"),
-    ("labels", [None, 1], TypeError, f"labels must be .*, not object; .*numbered by {NUMBERED}"),
+    (
+        "labels",
+        np.array(["a", "b"]),
+        TypeError,
+        f"labels must be .* labels = {NUMBERED}",
+    ),
+    (
+        "labels",
+        [None, 1],
+        TypeError,
+        f"labels must be .*, not object; .* labels = {NUMBERED}",
+    ),
     ("weights", np.ones(2, "M8[s]"), TypeError, "weights must be numbers, .*datetime64.*; pass fl"),
     ("weights", np.array([None, 1]), TypeError, "weights must be numbers, .*object.*; pass floats"),
     ("weights", [True, False], TypeError, "weights must be numbers, one a class"),
@@ -330,13 +340,24 @@ def test_following_the_advice_for_labels_gives_the_classes():
     """-100 was to be renumbered, which makes a class of the samples that have none."""
     labels = np.array([0, -100, 1, 0, -1])
     expected = [[0, 3], [2]]
-    for given in (labels, torch.tensor(labels)):
-        with pytest.raises(ValueError, match="leave its samples out with") as caught:
+    for given in (labels, torch.tensor(labels), labels.tolist()):
+        with pytest.raises(ValueError, match="leave its samples out: labels") as caught:
             ClassIndex.from_labels(given)
-        line = str(caught.value).split("leave its samples out with ")[1].split(" of labels")[0]
-        index = eval(line, {"ClassIndex": ClassIndex, "labels": given})
+        first, line = str(caught.value).split("samples out: ")[1].split("; ")[0].split(" and ")
+        scope = {"ClassIndex": ClassIndex, "labels": given, "np": np}
+        if isinstance(given, list):
+            exec(first.split(", if they are a list")[0], scope)
+        index = eval(line, scope)
         assert [x.tolist() for x in index.members.split(index.sizes.tolist())] == expected
         assert index.num_samples == 5
+    for given in (["10", "2", "10", "0"], ["b", "a", "b"]):
+        with pytest.raises(TypeError, match="digits are read by") as caught:
+            ClassIndex.from_labels(given)
+        digits, names = re.findall(r"labels = (np\.\S+\(.*?\)(?:\[1\])?),", str(caught.value))
+        scope = {"np": np, "labels": given}
+        found = ClassIndex.from_labels(eval(digits if given[0].isdigit() else names, scope))
+        expected_sizes = [1, 0, 1, *7 * [0], 2] if given[0].isdigit() else [1, 2]
+        assert found.sizes.tolist()[: len(expected_sizes)] == expected_sizes
     signs = [-1, 1, 1, -1]
     with pytest.raises(ValueError, match=NUMBERED):
         ClassIndex.from_labels(signs)
@@ -377,7 +398,7 @@ def test_one_fault_has_one_type_wherever_it_is_met(fault):
 )
 def test_the_warning_of_starved_classes_names_ten_and_counts_the_rest(classes, named):
     repair = (
-        r"a batch of 5 is too small .*Use kind='stratified', a larger batch_size, or more weight"
+        r"a batch of 5 is too small .*Use kind='stratified', give them more weight, or batch_size="
     )
     with pytest.warns(StarvedClassWarning, match=f"{named} {repair}") as caught:
         get(class_idxs=[[c] for c in range(classes)], batch_size=5)

@@ -2,14 +2,12 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import fresh
-import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "gpusampler"
@@ -117,15 +115,6 @@ def test_neither_import_nor_the_cpu_path_loads_triton():
         "s.build(); print('triton' in sys.modules)"
     )
     assert fresh.python(code).split() == ["[]", "False"]
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools packs what an older build left
-    # the hook that pip calls
-    fresh.python(f"from setuptools import build_meta as b; b.build_wheel({str(out)!r})", ROOT)
-    return next(out.glob("*.whl"))
 
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
