@@ -19,7 +19,7 @@ import torch
 from reference import slow_kinds, slow_reference
 
 from gpusampler.bits import random_bits
-from gpusampler.cpu import twin
+from gpusampler.cpu import order
 from gpusampler.ops import class_order, windows
 from gpusampler.ops.given import Given
 from gpusampler.ops.kinds import KINDS as KINDS_OF_OPS
@@ -162,7 +162,7 @@ def cpu(
     guide = given.order_guide
     fill(out, case.members if guide is None else None, given, case.seed, g0, stride)
     if guide is not None:
-        twin.by_class(out, case.members, guide)
+        order.by_class(out, case.members, guide)
     return out.tolist()
 
 

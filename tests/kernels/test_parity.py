@@ -12,7 +12,7 @@ from cases.at_random import first_batch, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusampler.cpu import parallel, twin
+from gpusampler.cpu import call, parallel
 from gpusampler.plans.fixed import START
 
 WAYS = {kind: {} for kind in KINDS}
@@ -254,7 +254,7 @@ def test_threads_do_not_change_the_answer(threads, kind, monkeypatch):
     case = THREADED[kind]
     expected = [cpu(case, 1000, 100, stride) for stride in (1, 3)]
     monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
-    monkeypatch.setattr(twin, "SLAB", 700)
+    monkeypatch.setattr(call, "SLAB", 700)
     assert [cpu(case, 1000, 100, stride) for stride in (1, 3)] == expected
 
 
