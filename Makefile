@@ -5,7 +5,7 @@ LOWEST := .venv-versions
 # the oldest Python that is promised, where there is one
 OLDEST ?= $(firstword $(shell command -v python3.10) $(PYTHON))
 
-.PHONY: demo test lint versions bench gpu clean
+.PHONY: demo test quick lint versions bench gpu clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -23,6 +23,14 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What an edit breaks first: all that is not marked slow, of the folders that an edit is made for.
+QUICK := bits plans cpu index ops stream samplers reference kernels/test_parity.py \
+	guarantees/test_golden.py guarantees/test_guarantees.py guarantees/test_histories.py \
+	project/test_house.py project/test_errors.py project/test_keywords.py
+
+quick: lint
+	$(BIN)/python -m pytest -m "not slow" $(addprefix tests/,$(QUICK)) gpusampler
 
 test: lint .venv/.trainers
 	$(BIN)/python -m pytest

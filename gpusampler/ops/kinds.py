@@ -51,27 +51,25 @@ class Kind:
 
 
 KINDS = {
-    "fixed": Kind(
-        FixedPlan, "gpusampler.cpu.twin.draw_fixed", "gpusampler.kernels.launch.draw_fixed"
-    ),
+    "fixed": Kind(FixedPlan, "gpusampler.cpu.fixed.draw", "gpusampler.kernels.launch.draw_fixed"),
     "random": Kind(
-        RandomPlan, "gpusampler.cpu.twin.draw_random", "gpusampler.kernels.launch.draw_random"
+        RandomPlan, "gpusampler.cpu.random.draw", "gpusampler.kernels.launch.draw_random"
     ),
     "stratified": Kind(
         StratifiedPlan,
-        "gpusampler.cpu.twin.draw_stratified",
+        "gpusampler.cpu.stratified.draw",
         "gpusampler.kernels.stratified.draw_stratified",
     ),
-    "pk": Kind(PKPlan, "gpusampler.cpu.twin.draw_pk", "gpusampler.kernels.pk.launch"),
+    "pk": Kind(PKPlan, "gpusampler.cpu.pk.draw", "gpusampler.kernels.pk.launch"),
     "fixed_unique": Kind(
         FixedPlan,
-        "gpusampler.cpu.twin.draw_fixed",
+        "gpusampler.cpu.fixed.draw",
         "gpusampler.kernels.unique.launch_fixed",
         unique=True,
     ),
     "stratified_unique": Kind(
         StratifiedPlan,
-        "gpusampler.cpu.twin.draw_stratified",
+        "gpusampler.cpu.stratified.draw",
         "gpusampler.kernels.unique.launch_stratified",
         unique=True,
     ),

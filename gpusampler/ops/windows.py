@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.library import define, impl, register_fake
 
 from gpusampler.bits import random_bits
-from gpusampler.cpu import twin
+from gpusampler.cpu import order
 from gpusampler.ops import class_order, given
 from gpusampler.ops.kinds import KINDS
 
@@ -69,7 +69,7 @@ def _register(kind: str, fill: str, launch: str) -> None:
         places = held if guide is None else None
         _function(fill)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
         if guide is not None:
-            twin.by_class(filled, held, guide)
+            order.by_class(filled, held, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):

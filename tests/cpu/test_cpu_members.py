@@ -4,7 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from cases import Case, first_batch, slow_fixed, twin_fixed
+from cases import Case, cpu, slow
+from cases.at_random import first_batch
 from probe import CHUNK, FLOAT32_BELOW, WHOLE, call, draws
 
 from gpusampler.bits.random_bits import grid
@@ -20,20 +21,19 @@ def large_case(rnd: random.Random) -> Case:
         rnd.choice([1, 5, 31, 32, 33, 500, 4001, 90_000]) for _ in range(rnd.choice([1, 3, 9]))
     ]
     batch_size = rnd.choice([33, 256, 1000, 3 * CHUNK + 5])
-    return Case(
-        sizes, batch_size, rnd.random(), rnd.randrange(1 << 64), identity=rnd.random() < 0.3
-    )
+    mix, seed = rnd.random(), rnd.randrange(1 << 64)
+    return Case("fixed", sizes, batch_size, mix, seed, identity=rnd.random() < 0.3)
 
 
 def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[int]]:
     """The draws of each class, all as lanes or all as spans."""
     runs, to = [], 0
-    for c, row in enumerate(case.fixed.rows):
+    for c, row in enumerate(case.plan.rows):
         count = int(row[COUNT])
         ordinal = int(row[START]) + g0 * count
         runs.append((c, to, count * n, count, stride, row[CLASS], ordinal))
         to += count * n
-    rows = case.fixed.class_rows
+    rows = case.plan.class_rows
     return draws(rows, None, case.members, case.seed, runs, to, few=few).tolist()
 
 
@@ -41,8 +41,9 @@ def drawn_by(few: bool, case: Case, g0: int, n: int, stride: int) -> list[list[i
 def test_spans_and_lanes_are_the_same_draws(stride):
     rnd = random.Random(stride)
     for _ in range(25):
-        case, g0, n = large_case(rnd), first_batch(rnd), rnd.choice([1, 2, 40])
-        case.fixed.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.fixed.rows]
+        case = large_case(rnd)
+        g0, n = first_batch(rnd, case), rnd.choice([1, 2, 40])
+        case.plan.rows[:, START] = [rnd.randrange(1 << 40) for _ in case.plan.rows]
         spans = drawn_by(False, case, g0, n, stride)
         assert spans == drawn_by(True, case, g0, n, stride)
         assert -1 not in spans
@@ -54,12 +55,12 @@ def test_listed_draws_are_those_of_runs(unique):
     class has blocks, all are lanes."""
     for number in range(25):
         rnd = random.Random(number)
-        case = Case([rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
+        case = Case("fixed", [rnd.choice([1, 5, 31, 32, 33, 500, 90_000])], 7, 0.5, seed=number)
         first, total = rnd.randrange(1 << 40), 6000
         wanted = sorted(rnd.sample(range(total), rnd.choice([1, 40, 5000])))
         sizes, draws_each, more = (np.array([x]) for x in (case.sizes[0], 3, True))
         blocks = block_table(sizes, draws_each, more) if unique else None
-        given = case.fixed.class_rows, blocks, case.members, case.seed
+        given = case.plan.class_rows, blocks, case.members, case.seed
         found = []
         for listed in (None, [first + w for w in wanted]):
             todo = total if listed is None else len(wanted)
@@ -72,18 +73,18 @@ def test_listed_draws_are_those_of_runs(unique):
 @pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("batch_size", [100, 1000, 2 * CHUNK + 7])
 def test_batches_apart_equal_the_slow_reference(stride, batch_size):
-    case = Case([7000, 6000, 40, 31, 3], batch_size, 0.4, seed=stride + batch_size)
+    case = Case("fixed", [7000, 6000, 40, 31, 3], batch_size, 0.4, seed=stride + batch_size)
     g0, n = 123, 12_000 // batch_size
-    rows = twin_fixed(case, g0, n, stride)
+    rows = cpu(case, g0, n, stride)
     for t in {0, 1, n // 2, n - 1} & set(range(n)):
-        assert rows[t : t + 1] == slow_fixed(case, g0 + t * stride, 1), t
+        assert rows[t : t + 1] == slow(case, g0 + t * stride), t
 
 
 def test_the_tests_cut_spans_in_every_way():
     """A class with more draws in a batch than a chunk holds, and cycles that end within one."""
     rnd = random.Random(0)
     cases = [large_case(rnd) for _ in range(25)]
-    counts = [case.fixed.rows[:, COUNT].max() for case in cases]
+    counts = [case.plan.rows[:, COUNT].max() for case in cases]
     assert min(counts) < WHOLE and max(counts) > CHUNK
 
 

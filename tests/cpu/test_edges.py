@@ -6,20 +6,21 @@ back through the Feistel network, and the batches that draw them are compared.
 """
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from cases import POISON, tables_on
+from emulator.launches import Emulated
 from reference import slow_kinds
 from reference import slow_reference as slow
 
 from gpusampler import ClassIndex
 from gpusampler.bits import random_bits
-from gpusampler.cpu import twin as cpu
-from gpusampler.cpu import twin as cpu_pk
-from gpusampler.cpu import twin as cpu_stratified
+from gpusampler.cpu import fixed as cpu_fixed
+from gpusampler.cpu import pk as cpu_pk
+from gpusampler.cpu import random as cpu_random
+from gpusampler.cpu import stratified as cpu_stratified
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import pk as plan_pk
@@ -83,10 +84,10 @@ class Large:
 
 
 FILLS = {
-    "FixedPlan": cpu.draw_fixed,
-    "StratifiedPlan": cpu_stratified.draw_stratified,
-    "PKPlan": cpu_pk.draw_pk,
-    "RandomPlan": cpu.draw_random,
+    "FixedPlan": cpu_fixed.draw,
+    "StratifiedPlan": cpu_stratified.draw,
+    "PKPlan": cpu_pk.draw,
+    "RandomPlan": cpu_random.draw,
 }
 
 
@@ -204,33 +205,20 @@ def test_the_largest_batch_is_whole():
 @pytest.mark.parametrize("kind", ["fixed", "stratified", "pk"])
 def test_compiled_kernels_walk_on_beyond_2_to_31(kind):
     """On the PTX emulator."""
-    from cases import pk_cases
-    from emulator import emulated, stratified_emulated
-
-    large = Large([MOST, 33])
-    case = SimpleNamespace(
-        members=None, seed=SEED, first=0, segment=0, dtype=np.int32,
-        tie_key=random_bits.tree_key(SEED, 0),
-    )  # fmt: skip
+    large, key = Large([MOST, 33]), slow.key(SEED, slow.MEMBER, 0, 0)
     if kind == "pk":
-        case.plan, slowly = Large([MOST]).pk(1, 7)
-        case.classes, case.each = 1, 7
+        made, slowly = Large([MOST]).pk(1, 7)
         rho = slow.key(SEED, random_bits.MEMBER_RHO, 0, 0)
         sigma = slow.key(SEED, random_bits.MEMBER_SIGMA, 0, 0)
         u = [(u - MOST % 7) % MOST for u in sent_beyond(MOST, rho)]
         walkers = [came_from(x, MOST - MOST % 7, sigma) // 7 for x in u[:1]]
     elif kind == "fixed":
-        case.fixed, slowly = large.fixed([3, 29])
-        walkers = [i // 3 for i in sent_beyond(MOST, slow.key(SEED, slow.MEMBER, 0, 0))]
-        case.plan = case.fixed
+        made, slowly = large.fixed([3, 29])
+        walkers = [i // 3 for i in sent_beyond(MOST, key)]
     else:
-        case.plan, slowly = large.stratified([3.0, 29.0], 32)
-        walkers = [i // 3 for i in sent_beyond(MOST, slow.key(SEED, slow.MEMBER, 0, 0))]
-    case.batch_size, case.grid = case.plan.batch_size, case.plan.grid
-    case.poisoned = lambda n: np.full((n, case.batch_size), POISON)
-    draw = {
-        "fixed": emulated.fixed, "stratified": stratified_emulated.draw, "pk": pk_cases.executed
-    }[kind]  # fmt: skip
+        made, slowly = large.stratified([3.0, 29.0], 32)
+        walkers = [i // 3 for i in sent_beyond(MOST, key)]
     for g in walkers[:2]:
-        found, _ = draw(case, g, 1, "cuda:90")
+        with Emulated("cuda:90"):
+            found = kernel(made, g, 1, 1, torch.device("cpu"))
         assert found == [slowly(g)]

@@ -10,11 +10,13 @@ Out   one dict each:
         name, target, num_warps, shared (bytes), registers, spills (0: none), ptx ("" on hip),
         and on cuda sass, opcode -> how many in the code: {"IMAD": 312, "LDG": 9, ...}
 Triton is interpreted where TRITON_INTERPRET is set, as it is for most tests; so this file is
-also a script, and compiles in a process of its own: specs from stdin, results to stdout.
+also a script, and compiles in a process of its own, one for a test session: specs from stdin,
+a line each time, results to stdout.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -22,11 +24,14 @@ import re
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 Spec = dict[str, Any]
+ANSWER = "answer: "
 _done: dict[str, dict[str, Any]] = {}  # for as long as the test session lasts
 
 
@@ -35,27 +40,41 @@ def compile_kernel(spec: Spec) -> dict[str, Any]:
 
 
 def compile_kernels(specs: list[Spec]) -> list[dict[str, Any]]:
-    """Compile in one process of its own; what this session has compiled is not compiled again.
+    """Compile in a process of its own; what this session has compiled is not compiled again.
 
     Raises   RuntimeError with the compiler's last words.
     """
     keys = [json.dumps(spec, sort_keys=True) for spec in specs]
     missing = [key for key in dict.fromkeys(keys) if key not in _done]
     if missing:
-        env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-        env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        ran = subprocess.run(
-            [sys.executable, __file__],
-            input=f"[{','.join(missing)}]",
-            capture_output=True,
-            text=True,
-            env=env,
-        )
-        if ran.returncode:
-            raise RuntimeError(f"compiling {len(missing)} kernels failed:\n{ran.stderr[-4000:]}")
-        # the last line: importing a kernel's module may print
-        _done.update(zip(missing, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+        made = json.loads(_answer(f"[{','.join(missing)}]"))
+        if isinstance(made, str):
+            raise RuntimeError(f"compiling {len(missing)} kernels failed:\n{made}")
+        _done.update(zip(missing, made, strict=True))
     return [_done[key] for key in keys]
+
+
+def _answer(line: str) -> str:
+    compiler = _compiler()
+    assert compiler.stdin and compiler.stdout
+    compiler.stdin.write(line + "\n")
+    compiler.stdin.flush()
+    for told in compiler.stdout:  # importing a kernel's module may print
+        if told.startswith(ANSWER):
+            return told.removeprefix(ANSWER)
+    raise RuntimeError(f"the compiler ended with {compiler.wait()}")
+
+
+@cache
+def _compiler() -> subprocess.Popen[str]:
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    started = subprocess.Popen(
+        [sys.executable, __file__], env=env, text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    atexit.register(started.communicate)  # it ends with its input
+    return started
 
 
 def _compile(spec: Spec) -> dict[str, Any]:
@@ -122,4 +141,9 @@ def _measure_cuda(asm: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([_compile(spec) for spec in json.load(sys.stdin)]))
+    for line in sys.stdin:
+        try:
+            answer: Any = [_compile(spec) for spec in json.loads(line)]
+        except Exception:
+            answer = traceback.format_exc()[-4000:]
+        print(f"{ANSWER}{json.dumps(answer)}", flush=True)

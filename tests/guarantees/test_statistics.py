@@ -1,8 +1,11 @@
-"""The realised mix against the weights. Fixed seeds, independent draws, false alarms stated."""
+"""The realised mix against the weights. Fixed seeds, independent draws; false alarms and the bias
+that is caught are stated (power.py)."""
 
 import numpy as np
 import pytest
 import torch
+from power import check_fair, draws_needed
+from scipy import stats
 
 from gpusampler import ClassIndex, SamplerFactory
 from gpusampler.ops.given import Given
@@ -26,8 +29,7 @@ def test_random_draws_have_the_planned_class_mix(class_draw, alpha):
     indices, expected = drawn(class_draw, alpha=alpha)
     labels = np.searchsorted(np.cumsum(SIZES), indices, side="right")
     observed = np.bincount(labels, minlength=5)
-    chi2 = ((observed - expected) ** 2 / expected).sum()
-    assert chi2 < 33.4  # 4 degrees of freedom: 1 in 10**6 for a fair sampler
+    check_fair(observed, expected, alarm=1e-6, bias=0.01)
 
 
 @pytest.mark.parametrize("class_draw", ["multinomial", "counter"])
@@ -35,8 +37,9 @@ def test_random_picks_every_member_of_a_class_alike(class_draw):
     indices, _ = drawn(class_draw, alpha=1.0)
     rare = indices[indices >= SIZES[0] + SIZES[1]] - SIZES[0] - SIZES[1]
     observed = np.bincount(rare[rare < 900], minlength=900)
+    check_fair(observed, observed.mean(), alarm=1e-7, bias=0.05)
     chi2 = ((observed - observed.mean()) ** 2 / observed.mean()).sum()
-    assert abs(chi2 - 899) / np.sqrt(2 * 899) < 5.5  # 1 in 10**7, normal approximation
+    assert chi2 > stats.chi2.ppf(1e-7, 899)  # nor are they more even than by chance
 
 
 def test_random_slots_are_independent_of_their_neighbours():
@@ -45,7 +48,7 @@ def test_random_slots_are_independent_of_their_neighbours():
     pairs = np.bincount(labels[:-1:2] * 5 + labels[1::2], minlength=25)
     share = expected / expected.sum()
     due = np.outer(share, share).ravel() * (len(labels) // 2)
-    assert ((pairs - due) ** 2 / due).sum() < 72.0  # 24 degrees of freedom: 1 in 10**6
+    check_fair(pairs, due, alarm=1e-6, bias=0.02)
 
 
 def test_the_two_class_draws_agree_in_distribution():
@@ -55,6 +58,7 @@ def test_the_two_class_draws_agree_in_distribution():
     )
     chi2 = ((ha - hb) ** 2 / (ha + hb)).sum()
     assert chi2 < 33.4  # 4 degrees of freedom: 1 in 10**6
+    assert len(a) > 2 * draws_needed(0.015, 4, 1e-6)  # both have their own chance
 
 
 def test_the_slot_of_a_fixed_batch_tells_nothing_of_the_class():
@@ -78,7 +82,7 @@ def test_epochs_and_seeds_are_uncorrelated():
     ]
     table = torch.corrcoef(torch.stack(rows))
     off = table[~torch.eye(400, dtype=torch.bool)]
-    # 79800 pairs, each with a deviation of 1/sqrt(999)
+    # 79800 pairs, each with a deviation of 1/sqrt(999); one of 0.28 is caught with power 0.99
     assert off.abs().max() * np.sqrt(999) < 6.5  # 1 in 10**5 over all pairs
 
 
@@ -98,11 +102,27 @@ def test_a_million_zipf_classes_are_drawn_by_their_shares():
     sizes = np.ones(1_000_000, dtype=np.int64)
     table = random_plan(given(frequency, sizes), sizes, np.arange(1_000_001))
     out = np.empty((1000, 1024), np.int64)
-    from gpusampler.cpu import twin as cpu
+    from gpusampler.cpu import random as cpu
 
-    cpu.draw_random(out, None, Given(table), 9, 0, 1)
+    cpu.draw(out, None, Given(table), 9, 0, 1)
     edges = [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
     observed, _ = np.histogram(out, edges)
     shares = np.add.reduceat(frequency, edges[:-1]) / frequency.sum()
     due = shares * out.size
-    assert ((observed - due) ** 2 / due).sum() < 38.3  # 6 degrees of freedom: 1 in 10**6
+    check_fair(observed, due, alarm=1e-6, bias=0.01)
+
+
+def test_a_bias_of_the_size_that_is_stated_is_caught_and_fair_draws_are_not():
+    rng, shares = np.random.default_rng(1), np.full(5, 0.2)
+    n, more = draws_needed(0.01, 4, 1e-6), np.array([4.0, -1, -1, -1, -1])
+    biased = shares + more * 0.01 / np.sqrt((more**2 / shares).sum())
+    caught = 0
+    for _ in range(200):
+        check_fair(rng.multinomial(n, shares), n * shares, alarm=1e-6, bias=0.01)
+        try:
+            check_fair(rng.multinomial(n, biased), n * shares, alarm=1e-6, bias=0.01)
+        except AssertionError:
+            caught += 1
+    assert caught >= 190  # of 198 to be expected
+    with pytest.raises(AssertionError, match="a bias of"):
+        check_fair(rng.multinomial(n // 2, shares), n / 2 * shares, alarm=1e-6, bias=0.01)

@@ -1,9 +1,10 @@
-"""One rank of a training run on real records, as torchrun starts it for test_ranks.py.
+"""One rank of training runs on real records, as torchrun starts it for test_ranks.py.
 
-Takes a file of the records' training rows and a folder.
-Writes rank<r>.pt in it: the batches that this rank trained on, the state behind them, its model at
-the end; among four ranks, also what the check of agreement says of ranks that differ, and what a
-part of the ranks takes.
+Takes a file of the records' training rows, a folder, and world sizes: for each, so many of the
+ranks meet and train, one world after the other, so that torch is imported once for all.
+Writes <world size>-<rank>.pt: the batches that this rank trained on, the state behind them, its
+model at the end; among four ranks, also what the check of agreement says of ranks that differ, and
+what a part of the ranks takes.
 """
 
 import os
@@ -112,15 +113,23 @@ def parts(labels):
     }
 
 
-def main(data, out):
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    rows = Rows(Path(data))
+def trained_in_a_world(rows, out, rank, size):
+    dist.init_process_group(
+        "gloo", f"file://{out}/{size}", timedelta(seconds=600), world_size=size, rank=rank
+    )
     trained, state, parameters = train(rows, int(rows.codes.max()) + 1)
     found = {"trained": trained, "state": state, "parameters": parameters}
     if dist.get_world_size() == 4:
         found |= {"refusals": refusals(rows.labels), "parts": parts(rows.labels)}
-    torch.save(found, Path(out) / f"rank{os.environ['RANK']}.pt")
+    torch.save(found, Path(out) / f"{size}-{rank}.pt")
     dist.destroy_process_group()
+
+
+def main(data, out, *sizes):
+    rows, rank = Rows(Path(data)), int(os.environ["RANK"])
+    for size in map(int, sizes):
+        if rank < size:
+            trained_in_a_world(rows, out, rank, size)
     sys.stdout.flush()
     os._exit(0)  # gloo's threads may abort an interpreter that shuts down
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RANKS = 2
-LIMIT = 150  # seconds
+LIMIT = 600  # seconds, against a process that hangs
 
 
 def launch(

@@ -9,15 +9,19 @@ BY_DATA = "shard by the data-parallel rank, which peers have in common, as shard
 ALIKE = "give every rank the same labels, options, seed and state"
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def ranks(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(f"{request.param} ranks")
-    return launch("ranks_agreement.py", folder, ranks=request.param)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    return launch("ranks_agreement.py", tmp_path_factory.mktemp("two ranks"), ranks=2)
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory):
     return launch("ranks_agreement.py", tmp_path_factory.mktemp("four ranks"), ranks=4)
+
+
+@pytest.fixture(params=["two", "four"])
+def ranks(request):
+    return request.getfixturevalue(request.param)
 
 
 AGREE = ["default", "auto", "world", "flat mesh", "dimension", "whole, same"]

@@ -2,17 +2,16 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from cases import option_cases as cases
-from cases.option_cases import KINDS, Drawn, classes_of, random_drawn
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from cases import KINDS, Case, classes_of, cpu
+from cases.at_random import first_batch, random_case
 
 from gpusampler import ClassIndex, SamplerFactory
-from gpusampler.cpu import twin as cpu_order
+from gpusampler.cpu import order as cpu_order
 from gpusampler.ops import class_order
 from gpusampler.plans.order_guide import class_guide
 
@@ -31,34 +30,15 @@ def made(kind: str, groups=GROUPS, n_batches: int = 12, **options):
     return SamplerFactory().get(groups, size, n_batches, kind=kind, **given)
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from(KINDS))
-def test_cpu_twin_equals_slow_reference(number, kind):
-    rnd = random.Random(number)
-    drawn, g0 = random_drawn(rnd, kind, True, False)
-    n, stride = rnd.choice([1, 2, 3, 40]), rnd.choice([1, 1, 2, 7])
-    found = drawn.twin(g0, n, stride)
-    for t in {0, n - 1}:
-        assert found[t] == drawn.slow(g0 + t * stride)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("number", range(4))
-def test_kernel_equals_cpu_twin(kind, number, kernel_device):
-    rnd = random.Random(number + 70)
-    drawn, g0 = random_drawn(rnd, kind, True, False, 60)
-    n, stride = rnd.choice([1, 2, 3]), rnd.choice([1, 1, 5])
-    assert drawn.kernel(g0, n, kernel_device, stride) == drawn.twin(g0, n, stride)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_has_the_samples_of_the_shuffled_one_in_ascending_classes(kind):
     for number in range(30):
-        drawn, g0 = random_drawn(random.Random(number), kind, True, False)
-        shuffled = Drawn(kind, drawn.case).twin(g0, 3)
-        for ordered, one in zip(drawn.twin(g0, 3), shuffled, strict=True):
+        rnd = random.Random(number)
+        case = random_case(rnd, kind, by_class=True)
+        g0, shuffled = first_batch(rnd, case), replace(case, by_class=False)
+        for ordered, one in zip(cpu(case, g0, 3), cpu(shuffled, g0, 3), strict=True):
             assert sorted(ordered) == sorted(one)
-            assert (np.diff(classes_of(drawn.case, ordered)) >= 0).all()
+            assert (np.diff(classes_of(case, ordered)) >= 0).all()
 
 
 def test_a_pk_batch_is_a_view_of_classes_and_members():
@@ -156,5 +136,5 @@ def test_a_dataset_in_order_and_int64_members_are_ordered_alike():
 
 
 def test_the_cases_here_have_batches_that_shuffling_leaves_unsorted():
-    drawn = Drawn("fixed", cases.cases.Case([40, 30], 32, 0.5, seed=1))
-    assert (np.diff(classes_of(drawn.case, drawn.twin(0, 1)[0])) < 0).any()
+    case = Case("fixed", [40, 30], 32, seed=1)
+    assert (np.diff(classes_of(case, cpu(case, 0)[0])) < 0).any()

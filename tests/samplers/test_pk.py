@@ -1,136 +1,16 @@
 """Kind pk: all implementations give the same indices, and the sampler keeps its guarantees."""
 
-import random
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from cases.pk_cases import PKCase, batches, kernel, random_case, slow, twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpusampler import ClassIndex
-from gpusampler.cpu import parallel
-from gpusampler.cpu import twin as cpu_pk
 from gpusampler.plans import pk as plan_pk
 from gpusampler.samplers.pk import PKBatchSampler
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 10**9))
-def test_cpu_twin_equals_slow_reference(number):
-    rnd = random.Random(number)
-    case = random_case(rnd)
-    assert twin(case, *batches(rnd, case)) == slow(case, *batches_again(number))
-
-
-def batches_again(number):
-    rnd = random.Random(number)
-    return batches(rnd, random_case(rnd))
-
-
-EDGES = {
-    "more members asked than there are": PKCase([3, 7, 2, 5], 2, 11, seed=1),
-    "whole copies, none rotating": PKCase([4, 2, 1, 8], 3, 8, seed=2),
-    "some classes of whole copies only": PKCase([4, 3, 50, 40], 3, 8, seed=3),
-    "classes of one": PKCase([1] * 40, 7, 3, seed=4),
-    "one member each": PKCase([50, 33, 32, 31, 2], 2, 1, seed=5),
-    "one class a batch": PKCase([50, 33, 32, 31, 2], 1, 6, seed=6),
-    "every class in each batch": PKCase([50, 33, 32, 31, 2], 5, 6, seed=7),
-    "one class": PKCase([100], 1, 7, seed=8),
-    "one class of one": PKCase([1], 1, 1, seed=9),
-    "classes that divide": PKCase([60] * 36, 6, 5, seed=10),
-    "cycles through few of many": PKCase([35, 36, 40] * 12, 30, 9, seed=11),
-    "a long visit": PKCase([9000, 2100], 1, 5000, seed=12),
-    "empty classes between": PKCase([0, 9, 0, 0, 40, 3, 0], 2, 4, seed=13),
-    "a wide seed": PKCase([50, 60, 70], 2, 5, seed=(1 << 64) - 1, segment=(1 << 24) - 1),
-}
-
-
-@pytest.mark.parametrize("name", EDGES)
-def test_cpu_twin_and_kernel_equal_slow_reference_at_the_edges(name, kernel_device):
-    case = EDGES[name]
-    expected = slow(case, 0, 9)
-    assert twin(case, 0, 9) == expected
-    if case.batch_size < 1000:
-        assert kernel(case, 0, 9, kernel_device) == expected
-
-
-@pytest.mark.parametrize(
-    ("classes", "size", "per_batch", "each"),
-    [(1000, 1000, 256, 4), (997, 40, 100, 4), (30_000, 5, 256, 4), (30_000, 33, 60, 4)],
-)
-def test_cpu_twin_equals_slow_reference_for_many_classes(classes, size, per_batch, each):
-    case = PKCase([size + c % 3 for c in range(classes)], per_batch, each, seed=classes)
-    assert twin(case, 1234, 2) == slow(case, 1234, 2)
-
-
-def test_cpu_twin_equals_slow_reference_where_visits_are_sorted_by_class():
-    """Three batches of a long window, in which each class comes some two hundred times."""
-    case = PKCase([5 + 31 * (c % 4) for c in range(97)], 20, 7, seed=1)
-    run = twin(case, 77, 1000)
-    for t in (0, 501, 999):
-        assert run[t : t + 1] == slow(case, 77 + t, 1)
-
-
-@pytest.mark.parametrize("n", [(1 << 31) - 1, (1 << 30) + 1, 1 << 29])
-def test_cpu_twin_and_kernel_equal_slow_reference_for_a_huge_class(n, kernel_device):
-    case = PKCase([n, 5, n - 1], 2, 7, seed=n, first=3, identity=True)
-    for g0 in (3, 3 + (1 << 33), (1 << 62) // 14 - 2):  # the last batch ends at 2^62
-        expected = slow(case, g0, 1)
-        assert twin(case, g0, 1) == kernel(case, g0, 1, kernel_device) == expected
-
-
-@pytest.mark.parametrize("number", range(24))
-def test_kernel_equals_cpu_twin(number, kernel_device):
-    rnd = random.Random(number)
-    case = random_case(rnd, largest_batch=150)
-    g0, n, stride = batches(rnd, case)
-    assert kernel(case, g0, n, kernel_device, stride) == twin(case, g0, n, stride)
-
-
-@pytest.mark.parametrize("classes", [1, 127, 128, 129])
-@pytest.mark.parametrize("each", [1, 3])
-def test_kernel_equals_cpu_twin_at_block_edges(classes, each, kernel_device):
-    case = PKCase([40] * 130, classes, each, seed=classes)
-    assert kernel(case, 5, 2, kernel_device) == twin(case, 5, 2)
-
-
-def test_kernel_equals_cpu_twin_where_a_window_takes_several_launches(kernel_device, monkeypatch):
-    from gpusampler.kernels import pk
-
-    monkeypatch.setattr(pk, "VISITS_AT_ONCE", 20)
-    case = PKCase([40, 50, 3, 60, 7, 8, 9], 6, 5, seed=1)
-    assert kernel(case, 5, 11, kernel_device, 3) == twin(case, 5, 11, 3)
-
-
-@pytest.mark.parametrize("change", [{"seed": 1 | 1 << 63}, {"segment": 1}, {"first": 1}])
-def test_seed_segment_and_its_first_batch_all_count(change, kernel_device):
-    plain = {"sizes": [100, 50, 40], "classes": 2, "each": 4, "seed": 1}
-    case, other = PKCase(**plain), PKCase(**{**plain, **change})
-    assert twin(case, 7, 3) != twin(other, 7, 3)
-    assert kernel(case, 7, 3, kernel_device) != twin(other, 7, 3)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_do_not_change_the_answer(threads, monkeypatch):
-    case = PKCase([997, 300, 31, 2, 64, 33], 4, 9, seed=8)
-    expected = twin(case, 3, 200)
-    monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
-    monkeypatch.setattr(cpu_pk, "SLAB", 700)
-    assert twin(case, 3, 200) == expected
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**9), st.lists(st.integers(1, 60), min_size=1, max_size=6))
-def test_any_split_of_a_window_gives_the_same(number, parts):
-    case = random_case(random.Random(number), largest_batch=100)
-    g, split = case.first + 5, []
-    for n in parts:
-        split += twin(case, g + len(split), n)
-    assert split == twin(case, g, sum(parts))
-    assert split[::7] == twin(case, g, len(split[::7]), 7)
 
 
 # -------------------------------------------------------------------------- the sampler

@@ -10,61 +10,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from cases import stratified_cases as cases
-from cases.stratified_cases import StratifiedCase, first_batch, random_case
+from cases import Case, cpu
+from cases.at_random import first_batch, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import slow_kinds
 
 from gpusampler import ClassIndex, WeightedFixedBatchSampler
-from gpusampler.cpu import parallel
-from gpusampler.cpu import twin as cpu_stratified
 from gpusampler.plans import weights
 from gpusampler.plans.even_tree import SHARE_BITS
 from gpusampler.plans.stratified import stratified_plan
 from gpusampler.samplers.stratified import StratifiedBatchSampler
-
-# ------------------------------------------------------------------------------- parity
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**9))
-def test_cpu_twin_equals_slow_reference(number):
-    rnd = random.Random(number)
-    case, stride = random_case(rnd), rnd.choice([1, 1, 2, 7, 64])
-    g0, n = first_batch(rnd, case), rnd.choice([1, 2, 3, 40, 90])
-    found = cases.twin(case, g0, n, stride)
-    for t in {0, n - 1, rnd.randrange(n)}:
-        assert found[t] == cases.slow_batch(case, g0 + t * stride)
-
-
-@pytest.mark.parametrize("alpha", [0.7, 1.0])
-@pytest.mark.parametrize("classes", [3, 100])
-def test_a_long_window_of_the_cpu_twin_equals_the_slow_reference(classes, alpha):
-    rnd, n = random.Random(classes), 1100
-    case = StratifiedCase([rnd.choice([1, 5, 40]) for _ in range(classes)], 17, alpha, 3, segment=2)
-    assert (case.plan.round_batches > 0) == (alpha == 1.0 and classes == 100)
-    found = cases.twin(case, 5, n)
-    for t in (0, 1, 294, 295, 594, 595, n - 1):
-        assert found[t] == cases.slow_batch(case, 5 + t)
-
-
-@pytest.mark.parametrize("stride", [1, 3, 100])
-@pytest.mark.parametrize("classes", [9, 31, 32, 64, 997])
-def test_rounds_of_the_cpu_twin_and_kernel_equal_the_slow_reference(classes, stride, kernel_device):
-    case = StratifiedCase([2] * classes, 8, 1.0, seed=classes, segment=1, first=7)
-    assert case.plan.round_batches >= 256
-    g0, n = 7 + 10 * case.plan.round_batches - stride - 1, 4
-    found = cases.twin(case, g0, n, stride)
-    assert found == [cases.slow_batch(case, g0 + t * stride) for t in range(n)]
-    assert cases.kernel(case, g0, n, kernel_device, stride) == found
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**9))
 def test_draws_before_equal_the_slow_reference(number):
     rnd = random.Random(number)
-    case = random_case(rnd)
+    case = random_case(rnd, "stratified")
     r = first_batch(rnd, case) - case.first
     expected = slow_kinds.stratified_before(case.exact, case.batch_size, case.seed, r, case.segment)
     assert case.plan.draws_before(case.seed, case.segment, r).tolist() == expected
@@ -72,31 +35,10 @@ def test_draws_before_equal_the_slow_reference(number):
     assert np.allclose(case.plan.count_bounds(), np.array(bounds, float), atol=1e-3)
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_kernel_equals_cpu_twin(number, kernel_device):
-    rnd = random.Random(number)
-    case, stride = random_case(rnd, 60), rnd.choice([1, 1, 3, 300, 1500])
-    g0, n = first_batch(rnd, case), rnd.choice([1, 2, 3])
-    assert cases.kernel(case, g0, n, kernel_device, stride) == cases.twin(case, g0, n, stride)
-
-
-@pytest.mark.parametrize("batch_size", [129, 255])
-def test_kernel_equals_cpu_twin_at_block_edges(batch_size, kernel_device):
-    case = StratifiedCase([700, 40, 9, 1], batch_size, 0.7, seed=batch_size)
-    assert cases.kernel(case, 1022, 3, kernel_device) == cases.twin(case, 1022, 3)
-
-
-def test_kernel_equals_cpu_twin_where_classes_had_more_draws_than_32_bits_count(kernel_device):
-    start = [(1 << 50) + 6, 1 << 41, 3]
-    case = StratifiedCase([700, 41, 9], 33, 0.3, seed=5, start=start)
-    for g0 in (0, (1 << 41) + 1):
-        assert cases.kernel(case, g0, 2, kernel_device) == cases.twin(case, g0, 2)
-
-
 def test_a_class_that_fills_a_huge_batch_is_drawn_evenly():
     # it had more draws than 32 bits count
-    case = StratifiedCase([5, 2], (1 << 23) + 1, [1.0, 1e-9], identity=True)
-    batch = np.array(cases.twin(case, 1023, 1)[0])
+    case = Case("stratified", [5, 2], (1 << 23) + 1, [1.0, 1e-9], identity=True)
+    batch = np.array(cpu(case, 1023, 1)[0])
     times = np.bincount(batch, minlength=7)
     before, after = (int(case.plan.draws_before(0, 0, r)[0]) for r in (1023, 1024))
     assert before > 1 << 32 and times[:5].sum() == after - before
@@ -104,32 +46,13 @@ def test_a_class_that_fills_a_huge_batch_is_drawn_evenly():
     assert times[:5].max() <= -(-after // 5) - before // 5
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_do_not_change_the_answer(threads, monkeypatch):
-    case = StratifiedCase([997, 300, 31, 2] * 10, 100, 0.5, seed=8)
-    expected = [cases.twin(case, 1000, 40, stride) for stride in (1, 3)]
-    monkeypatch.setattr(parallel, "threads_for", lambda work, least: threads)
-    monkeypatch.setattr(cpu_stratified, "SLAB", 700)
-    assert [cases.twin(case, 1000, 40, stride) for stride in (1, 3)] == expected
-
-
-def test_one_wrong_bit_is_noticed():
-    def batches(**changed):
-        given = {"sizes": [100, 50, 7], "batch_size": 64, "alpha": 0.5, "seed": 1, **changed}
-        return cases.twin(StratifiedCase(**given), 1 << 33, 2)
-
-    changes = [{"seed": 1 | 1 << 63}, {"segment": 1}, {"start": [1, 0, 0]}, {"first": 1 << 10}]
-    found = [batches(), *(batches(**changed) for changed in changes)]
-    assert len({str(one) for one in found}) == 5
-
-
 # ------------------------------------------------------------------------------- counts
 
 
 def counts_of(sizes, batch_size, mix, n, first=0, seed=0):
     """[n, C] draws of each class in each batch, the exact due of one batch and the bound, [C]."""
-    case = StratifiedCase(list(sizes), batch_size, mix, seed, identity=True)
-    batches = np.array(cases.twin(case, first, n))
+    case = Case("stratified", list(sizes), batch_size, mix, seed, identity=True)
+    batches = np.array(cpu(case, first, n))
     labels = np.repeat(np.arange(len(sizes)), sizes)
     flat = labels[batches] + np.arange(n)[:, None] * len(sizes)
     counts = np.bincount(flat.ravel(), minlength=n * len(sizes)).reshape(n, -1)
@@ -167,7 +90,7 @@ def test_counts_are_the_quota_rounded_in_every_batch_and_close_at_every_moment(
 
 
 def test_counts_far_out_are_as_close_in_closed_form():
-    case = StratifiedCase([3, 1, 50, 7, 11] * 20, 37, 0.3)
+    case = Case("stratified", [3, 1, 50, 7, 11] * 20, 37, 0.3)
     due, bound = (
         [Fraction(w * 37, case.weights.total) for w in case.exact],
         case.plan.count_bounds(),
@@ -180,7 +103,7 @@ def test_counts_far_out_are_as_close_in_closed_form():
 
 
 def test_over_an_epoch_a_class_is_within_4_draws_of_its_due():
-    case = StratifiedCase(list(range(1, 101)), 1024, 0.3)
+    case = Case("stratified", list(range(1, 101)), 1024, 0.3)
     due = np.array([float(Fraction(w * 1024, case.weights.total)) for w in case.exact])
     drawn = [case.plan.draws_before(9, 0, epoch * 1000) for epoch in range(60)]
     assert 2 * case.plan.count_bounds().max() <= 4
@@ -250,10 +173,10 @@ def test_the_state_of_a_mix_with_rounds_is_told_from_one_that_is_alike_but_for_l
 
 @pytest.mark.parametrize(("classes", "batch_size"), [(64, 8), (100, 32), (30, 4), (3, 2)])
 def test_alike_classes_change_company_from_round_to_round(classes, batch_size):
-    case = StratifiedCase([1] * classes, batch_size, 1.0, seed=4, identity=True)
+    case = Case("stratified", [1] * classes, batch_size, 1.0, seed=4, identity=True)
     batches, draws = case.plan.round_batches, case.plan.round_draws
     assert batches * batch_size == draws * classes and batches >= 256
-    rounds = np.array(cases.twin(case, 0, 3 * batches)).reshape(3, batches, batch_size)
+    rounds = np.array(cpu(case, 0, 3 * batches)).reshape(3, batches, batch_size)
     for one in rounds:
         assert np.bincount(one.ravel()).tolist() == [draws] * classes
     met = [np.zeros((classes, classes), bool) for _ in rounds]
@@ -279,8 +202,8 @@ def test_alike_classes_change_company_from_round_to_round(classes, batch_size):
 )
 def test_each_member_is_drawn_once_before_any_twice(sizes, batch_size, first, alpha):
     n = 300
-    case = StratifiedCase(sizes, batch_size, alpha, seed=3, identity=True)
-    times = np.bincount(np.array(cases.twin(case, first, n)).ravel(), minlength=sum(sizes))
+    case = Case("stratified", sizes, batch_size, alpha, seed=3, identity=True)
+    times = np.bincount(np.array(cpu(case, first, n)).ravel(), minlength=sum(sizes))
     before = case.plan.draws_before(3, 0, first)
     after = case.plan.draws_before(3, 0, first + n)
     for c, size in enumerate(sizes):
@@ -293,8 +216,10 @@ def test_each_member_is_drawn_once_before_any_twice(sizes, batch_size, first, al
 
 
 def test_draws_in_stream_order_are_passes_of_permutations():
-    case = StratifiedCase([1, 33, 5, 40, 100], 1, 0.8, identity=True)  # batches of one: no shuffle
-    drawn = np.array(cases.twin(case, 0, 3000)).ravel()
+    case = Case(
+        "stratified", [1, 33, 5, 40, 100], 1, 0.8, identity=True
+    )  # batches of one: no shuffle
+    drawn = np.array(cpu(case, 0, 3000)).ravel()
     for c, size in enumerate(case.sizes):
         mine = drawn[(drawn >= case.offsets[c]) & (drawn < case.offsets[c + 1])]
         passes = mine[: len(mine) // size * size].reshape(-1, size)

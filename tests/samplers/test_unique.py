@@ -9,11 +9,11 @@ from math import gcd
 import numpy as np
 import pytest
 import torch
-from cases import option_cases as cases
-from cases.option_cases import UNIQUE, Drawn, classes_of, random_drawn
+from cases import UNIQUE, Case, classes_of, cpu, interpreted
+from cases.at_random import random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import slow_reference
+from reference import slow_kinds, slow_reference
 
 from gpusampler import ClassIndex, SamplerFactory, StarvedClassWarning
 from gpusampler.cpu import parallel
@@ -32,34 +32,11 @@ def made(kind: str, groups, batch_size: int, n_batches: int, alpha=0.5, **option
 # ------------------------------------------------------------------------------- parity
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from(UNIQUE), st.booleans())
-def test_cpu_twin_equals_slow_reference(number, kind, by_class):
-    rnd = random.Random(number)
-    drawn, g0 = random_drawn(rnd, kind, by_class, True)
-    n, stride = rnd.choice([1, 2, 3, 40]), rnd.choice([1, 1, 2, 7, 64])
-    found = drawn.twin(g0, n, stride)
-    for t in {0, n - 1, rnd.randrange(n)}:
-        assert found[t] == drawn.slow(g0 + t * stride)
-
-
-@pytest.mark.parametrize("kind", UNIQUE)
-@pytest.mark.parametrize("number", range(6))
-def test_kernel_equals_cpu_twin(kind, number, kernel_device):
-    rnd = random.Random(number + 30)
-    drawn, g0 = random_drawn(rnd, kind, number % 3 == 2, True, 60)
-    n, stride = rnd.choice([1, 2, 3]), rnd.choice([1, 1, 5, 300])
-    assert drawn.kernel(g0, n, kernel_device, stride) == drawn.twin(g0, n, stride)
-
-
 @pytest.mark.parametrize("batch_size", [127, 129, 257])
 def test_kernel_equals_cpu_twin_at_block_edges(batch_size, kernel_device):
-    for kind, case in (
-        ("fixed", cases.cases.Case([700, 40, 9, 1], batch_size, 0.7, seed=batch_size)),
-        ("stratified", cases.stratified_cases.StratifiedCase([700, 40, 9, 1], batch_size, 0.7)),
-    ):
-        drawn = Drawn(kind, case, unique=True)
-        assert drawn.kernel(1022, 3, kernel_device) == drawn.twin(1022, 3)
+    for kind in UNIQUE:
+        case = Case(kind, [700, 40, 9, 1], batch_size, 0.7, batch_size, unique=True)
+        assert interpreted(case, 1022, 3, kernel_device) == cpu(case, 1022, 3)
 
 
 @pytest.mark.parametrize("n", [(1 << 31) - 1, (1 << 30) + 1])
@@ -72,20 +49,8 @@ def test_kernel_equals_cpu_twin_and_slow_reference_for_a_huge_class(n, kernel_de
         groups = [range(n), range(n, n + 5)]
         for t, batch in enumerate(found):
             assert batch == slow_reference.fixed_batch(groups, [60, 4], 3, g + t, unique=True)
-        segment = sampler.segment_of(sampler._first)
-        drawn = Drawn(kind, _Huge(segment._plan), unique=True)
-        assert drawn.kernel(g, 2, kernel_device) == found
-
-
-class _Huge:
-    """What Drawn asks of a case, of a plan that a sampler made."""
-
-    def __init__(self, plan):
-        self.plan = self.fixed = plan
-        self.members, self.seed = None, 3
-
-    def poisoned(self, n):
-        return np.full((n, 64), -1)
+        case = Case(kind, [n, 5], 64, [60.0, 4.0], 3, unique=True, identity=True)
+        assert interpreted(case, g, 2, kernel_device) == found
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -256,7 +221,7 @@ def test_a_segment_is_the_slow_reference_s(kind):
         sampler.set_alpha(alpha)
         mixes.append((2 * epoch, slow_reference.linear_weights([10, 90, 7], alpha)))
         for b in (0, 5, 23):
-            expected = cases.slow_kinds.segmented_batch(
+            expected = slow_kinds.segmented_batch(
                 kind, groups, mixes, 24, 12, 3, 2 * epoch + b // 12, b % 12, unique=True
             )
             assert sampler.batch(24 * epoch + b).tolist() == expected
@@ -331,9 +296,8 @@ def test_random_refuses_it_and_pk_has_it():
 
 def test_classes_of_the_cases_here_do_need_blocks():
     found = [
-        random_drawn(random.Random(number), UNIQUE[number % 2], False, True)[0]
-        for number in range(200)
+        random_case(random.Random(number), UNIQUE[number % 2], unique=True) for number in range(200)
     ]
-    tables = np.concatenate([drawn.plan.blocks.table for drawn in found])
+    tables = np.concatenate([case.plan.blocks.table for case in found])
     assert (tables[:, SHIFT] > 0).sum() > 100 and (tables[:, BLOCKS] > 2).sum() > 40
-    assert all(classes_of(d.case, d.twin(d.first, 1)[0]).size for d in found[:3])
+    assert all(classes_of(case, cpu(case, case.first)[0]).size for case in found[:3])
