@@ -76,6 +76,8 @@ def prepared(given: Any, made: Any) -> Prepared:
 def run(name: str, call: Call, rows: int, each: int, threads: int) -> int:
     """Let that function of the library fill `each` rows at a time. Gives whether it met NO_ROW."""
     function, results = getattr(library.opened(), name), []
+    if function.argtypes is None:
+        function.argtypes = library.POINTER, library.NUMBER, library.NUMBER
 
     def task(first: int, end: int) -> None:
         results.append(function(ctypes.addressof(call), first, end))
