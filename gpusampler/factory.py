@@ -192,7 +192,8 @@ class SamplerFactory:
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
         counts = sampler.counts_of(sampler._first)
-        warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        # the line that called get() or fixed()
+        warn_uneven(mix, counts, stacklevel=4, names=index.names)
         return self._told(sampler)
 
     def _make_pk(
