@@ -56,7 +56,7 @@ def _array(members: Tensor | None) -> Any:
     return None if members is None else members.numpy()
 
 
-def _register(kind: str, fill: str, launch: str) -> None:
+def _register(kind: str, fill: Callable[..., None], launch: str) -> None:
     name = f"gpusampler::draw_{kind}"
     define(name, SCHEMA)
 
@@ -67,7 +67,7 @@ def _register(kind: str, fill: str, launch: str) -> None:
             return
         held, filled, guide = _array(members), out.numpy(), found.order_guide
         places = held if guide is None else None
-        _function(fill)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
+        fill(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
         if guide is not None:
             order.by_class(filled, held, guide)
 
