@@ -152,6 +152,26 @@ def test_a_dict_of_classes_gives_its_keys_as_names():
     assert sampler.index.names == ("cat", "dog") and len(list(sampler)) == 4
 
 
+@pytest.mark.parametrize("kind", ["fixed", "stratified", "random"])
+@pytest.mark.parametrize("option", ["shares", "weights", "rates"])
+def test_a_mix_is_given_by_name(kind, option):
+    index = ClassIndex.from_labels(["cat"] * 6 + ["dog"] * 3)
+    made = [
+        SamplerFactory().get(index, 8, 5, kind=kind, device="cpu", **{option: mix})
+        for mix in ({"dog": 3, "cat": 1}, [1, 3])
+    ]
+    assert torch.equal(made[0].build(), made[1].build())
+    assert made[0].state_dict() == made[1].state_dict()
+    for sampler, mix in zip(made, ({"cat": 1, "dog": 1}, [1, 1]), strict=True):
+        getattr(sampler, f"set_{option}")(mix)
+    assert torch.equal(made[0].batches(0, 9), made[1].batches(0, 9))
+    for mix, told in (({"cat": 1}, "'dog' has none"), ({"cat": 1, "dog": 1, "eel": 1}, "'eel' is")):
+        with pytest.raises(ValueError, match=f"{option} must .* by its name, and {told}.*name all"):
+            SamplerFactory().get(index, 8, 5, kind=kind, device="cpu", **{option: mix})
+    with pytest.raises(TypeError, match="must be numbers"):
+        SamplerFactory().get([[0], [1]], 8, 5, kind=kind, device="cpu", **{option: {0: 1, 1: 1}})
+
+
 def test_tags_are_classes_that_share_samples():
     index = ClassIndex.from_tags([["sky", "sea", "sky"], [], ("sky",), np.array(["ice"])])
     assert (index.names, by_class(index)) == (("ice", "sea", "sky"), [[3], [0], [0, 2]])
