@@ -51,16 +51,14 @@ class Kind:
 
 
 KINDS = {
-    "fixed": Kind(
-        FixedPlan, "gpusampler.cpu.twin.draw_fixed", "gpusampler.kernels.launch.draw_fixed"
-    ),
+    "fixed": Kind(FixedPlan, "gpusampler.cpu.twin.draw_fixed", "gpusampler.kernels.fixed.launch"),
     "random": Kind(
-        RandomPlan, "gpusampler.cpu.twin.draw_random", "gpusampler.kernels.launch.draw_random"
+        RandomPlan, "gpusampler.cpu.twin.draw_random", "gpusampler.kernels.random.launch"
     ),
     "stratified": Kind(
         StratifiedPlan,
         "gpusampler.cpu.twin.draw_stratified",
-        "gpusampler.kernels.stratified.draw_stratified",
+        "gpusampler.kernels.stratified.launch",
     ),
     "pk": Kind(PKPlan, "gpusampler.cpu.twin.draw_pk", "gpusampler.kernels.pk.launch"),
     "fixed_unique": Kind(

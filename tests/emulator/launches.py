@@ -27,7 +27,6 @@ TABLES = {
     "pk_visits": ("visits_ptr", "first_ptr", "keys_ptr"),
     "window_keys": ("window_ptr", "keys_ptr"),
     "class_extras": ("extras_ptr",),
-    "base_ordinals": ("ordinals_ptr",),
     "slot_keys": ("keys_ptr",),
 }
 
