@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from .columns import CLASS_ROW, Columns
-from .launch import DRAW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse
+from .launch import DRAW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, kernel
 from .members import as_i32, load_u32, place_in_window, put, store_key, upper_bound
 from .permutation import divide
 from .philox import words
@@ -30,7 +30,7 @@ ROW = Columns("CLASS", "SIZE", "FIRST", "COUNT", "RANK", "GRID_A", "GRID_B", "ST
 WINDOW = Columns(*CLASS_ROW.value[:5], "STEP", "POSITION", "KEY_ROW")
 
 
-@triton.jit(do_not_specialize=["n_rows", "n_keys", "n_batches", "steps", "seed", "g0", "stride"])
+@kernel
 def window_tables(
     window_ptr, keys_ptr, rows_ptr, key_ends_ptr,
     n_rows: "i32", n_keys: "i64", n_batches: "i64", steps: "i32", seed: "i64", g0: "i64",
@@ -70,11 +70,7 @@ def window_tables(
     store_key(keys_ptr, lane, k0, k1, lane < n_keys + n_batches)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_slots", "n_keys", "size", "size_inverse", "slot_a", "slot_b", "slot_inverse"
-    ]
-)  # fmt: skip
+@kernel
 def draw_fixed(
     out_ptr, members_ptr, rows_ptr, rank_row_ptr, window_ptr, keys_ptr,
     n_slots: "i32", n_keys: "i32", size: "u32", size_inverse: "u32",

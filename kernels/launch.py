@@ -1,11 +1,15 @@
-"""Launch: what the launch of each kind is given, and what its kernels are given of it.
+"""Launch: how kernels are compiled, what the launch of each kind is given, and they of it.
 
 Launches are asynchronous; nothing waits for the device.
 """
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import triton
+import triton.language as tl
 from torch import Tensor
 
 from .permutation import FEW, FULL_GRID, GRID, IN_ORDER, MIXED
@@ -14,6 +18,15 @@ from .permutation import FEW, FULL_GRID, GRID, IN_ORDER, MIXED
 # a thread keeps a third permutation within 64 registers.
 DRAW_BLOCK, NARROW_BLOCK, TABLE_BLOCK = 256, 128, 128
 WARPS = 4
+
+
+def kernel(fn: Callable[..., None]) -> Any:
+    """triton.jit, but compiled once for all numbers and addresses: Triton alone would compile anew
+    for a number that is 1 or a multiple of 16, and for an address that is none, as every other
+    batch's is where a batch has an odd size."""
+    given = inspect.signature(fn).parameters
+    names = [name for name, p in given.items() if p.annotation is not tl.constexpr]
+    return triton.jit(fn, do_not_specialize=names, do_not_specialize_on_alignment=names)
 
 
 def row_sizes(smallest: int, largest: int) -> int:

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from .columns import Columns
-from .launch import NARROW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, row_sizes, slot_sizes
+from .launch import NARROW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, kernel, row_sizes, slot_sizes
 from .members import as_i32, load_key, load_u32, put, store_key
 from .permutation import divide, permute
 from .philox import words
@@ -122,8 +122,7 @@ def load_grid(at_ptr, mask):
     )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["n_visits", "n", "per_batch", "per_batch_inverse", "per_class",
-                               "seed", "segment", "g0", "stride", "r0"])  # fmt: skip
+@kernel
 def pk_visits(
     visits_ptr, first_ptr, keys_ptr, rows_ptr, rotations_ptr,
     n_visits: "i64", n: "i64", per_batch: "u32", per_batch_inverse: "u32", per_class: "u32",
@@ -184,8 +183,7 @@ def rotated(at_ptr, m, mask, SIGMA_SIZES: tl.constexpr, RHO_SIZES: tl.constexpr)
     return permute(point, n, a, b, b_inverse, k0, k1, mask, RHO_SIZES)
 
 
-@triton.jit(do_not_specialize=["n_slots", "size", "size_inverse", "per_class", "per_class_inverse",
-                               "per_batch", "slot_a", "slot_b", "slot_inverse"])  # fmt: skip
+@kernel
 def draw_pk(
     out_ptr, members_ptr, visits_ptr, first_ptr, keys_ptr,
     n_slots: "i32", size: "u32", size_inverse: "u32", per_class: "u32", per_class_inverse: "u32",

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .columns import Columns
-from .launch import NARROW_BLOCK, WARPS, Call, inverse
+from .launch import NARROW_BLOCK, WARPS, Call, inverse, kernel
 from .members import member_at
 from .permutation import divide
 from .philox import words
@@ -46,11 +46,7 @@ def drawn_row(cuts_ptr, guide_ptr, high, low, shift, steps, mask):
     return first.to(tl.int64)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_slots", "size", "size_inverse", "steps", "guide_shift", "seed", "g0", "stride"
-    ]
-)  # fmt: skip
+@kernel
 def draw_random(
     out_ptr, members_ptr, rows_ptr, cuts_ptr, guide_ptr, classes_ptr,
     n_slots: "i32", size: "u32", size_inverse: "u32", steps: "i32", guide_shift: "i32",

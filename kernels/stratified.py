@@ -25,7 +25,7 @@ from torch import Tensor
 from .blocks import place_in_members
 from .columns import CLASS_ROW, Columns
 from .even_tree import extras_before, leaf_of
-from .launch import DRAW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, sides, slot_sizes
+from .launch import DRAW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, kernel, row_sizes, sides
 from .members import as_i32, first_place, load_u32, place_in_window, put, store_key, upper_bound
 from .permutation import divide, permute
 from .philox import words
@@ -37,12 +37,7 @@ BASE_ROW = Columns("CLASS", "RANK")
 WINDOW = Columns("POSITION", "CLASS", "KEY_ROW")
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_rows", "root", "height", "n_keys", "n", "key_steps", "key_0", "key_1", "seed", "g0",
-        "stride", "first",
-    ]
-)  # fmt: skip
+@kernel
 def window_keys(
     window_ptr, keys_ptr, rows_ptr, base_rows_ptr, start_ptr, class_leaf_ptr, shares_ptr,
     links_ptr, key_ends_ptr,
@@ -80,11 +75,7 @@ def window_keys(
     store_key(keys_ptr, lane, k0, k1, lane < n_keys + n)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_lanes", "n_rows", "rows_inverse", "root", "height", "key_0", "key_1", "r0", "stride"
-    ]
-)  # fmt: skip
+@kernel
 def class_extras(
     extras_ptr, base_rows_ptr, class_leaf_ptr, shares_ptr, links_ptr,
     n_lanes: "i32", n_rows: "u32", rows_inverse: "u32", root: "i32", height: "i32", key_0: "u32",
@@ -104,12 +95,7 @@ def class_extras(
     tl.store(extras_ptr + lane.to(tl.int64), extras, mask=mask)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_lanes", "n_rows", "slot_keys", "stride", "ranks", "ranks_inverse", "size", "slot_a",
-        "slot_b", "slot_inverse",
-    ]
-)  # fmt: skip
+@kernel
 def draw_base(
     out_ptr, members_ptr, rows_ptr, rank_row_ptr, window_ptr, extras_ptr, keys_ptr,
     n_lanes: "i32", n_rows: "u32", slot_keys: "u32", stride: "u32", ranks: "u32",
@@ -180,13 +166,7 @@ def place_by_itself(
     return first_place(row_ptr, mask) + place.to(tl.int64)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_lanes", "root", "height", "key_0", "key_1", "seed", "r0", "stride", "slot_keys",
-        "first_rank", "ranks", "ranks_inverse", "size", "slot_a", "slot_b", "slot_inverse",
-        "round_batches", "round_draws", "order", "leaves", "order_a", "order_b", "order_inverse",
-    ]
-)  # fmt: skip
+@kernel
 def draw_extra(
     out_ptr, members_ptr, rows_ptr, start_ptr, leaf_class_ptr, shares_ptr, links_ptr, blocks_ptr,
     keys_ptr, n_lanes: "i32", root: "i32", height: "i32", key_0: "u32", key_1: "u32", seed: "i64",
@@ -244,7 +224,7 @@ def launch(*given: Any) -> None:
             call.stride, ranks, inverse(ranks), *call.slots, **options,
         )  # fmt: skip
     if size > ranks:
-        unused = {"UNIQUE": False, "SCATTER": 0, "BLOCK_SIZES": 0}
+        unused = {"UNIQUE": False, "SCATTER": None, "BLOCK_SIZES": None}
         launch_extra(call, rows, keys, n_keys, options | unused)
 
 
@@ -271,12 +251,12 @@ def launch_extra(
     """Fill the ranks behind those of base draws; the keys of slots begin at row slot_keys."""
     rows, _, rank_row, start, leaf_class, _, shares, links, *_ = call.tables
     (n, size), p, leaves, ranks = call.out.shape, call.given.plan, len(leaf_class), len(rank_row)
-    lanes, extra = n * (size - ranks), size - ranks
+    lanes, extra, rounds = n * (size - ranks), size - ranks, p.round_batches > 0
     draw_extra[(triton.cdiv(lanes, options["BLOCK"]),)](
         call.out, call.held, rows, start, leaf_class, shares, links, blocks, keys, lanes, *p.tree,
         *tie_key(call), call.seed, call.g0 - call.given.first, call.stride, slot_keys, ranks,
         extra, inverse(extra), *call.slots, p.round_batches, p.round_draws,
         call.purposes.CLASS_ORDER | call.given.segment << 8, leaves, *sides(*p.order_grid),
-        MEMBER=call.purposes.MEMBER, ROUNDS=p.round_batches > 0,
-        ORDER_SIZES=slot_sizes(leaves, *p.order_grid), **options,
+        MEMBER=call.purposes.MEMBER, ROUNDS=rounds,
+        ORDER_SIZES=row_sizes(leaves, leaves) if rounds else None, **options,
     )  # fmt: skip

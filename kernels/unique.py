@@ -19,19 +19,14 @@ from torch import Tensor
 from .blocks import BLOCK_ROW, place_in_members, place_of
 from .columns import CLASS_ROW
 from .fixed import ROW
-from .launch import NARROW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, row_sizes
+from .launch import NARROW_BLOCK, TABLE_BLOCK, WARPS, Call, inverse, kernel, row_sizes
 from .members import load_u32, put, store_key
 from .permutation import divide
 from .philox import words
 from .stratified import BASE_ROW, launch_extra, launch_extras
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_slots", "size", "size_inverse", "slot_a", "slot_b", "slot_inverse", "seed", "g0",
-        "stride",
-    ]
-)  # fmt: skip
+@kernel
 def draw_fixed(
     out_ptr, members_ptr, rows_ptr, rank_row_ptr, blocks_ptr, keys_ptr,
     n_slots: "i32", size: "u32", size_inverse: "u32", slot_a: "u32", slot_b: "u32",
@@ -64,12 +59,7 @@ def draw_fixed(
     )  # fmt: skip
 
 
-@triton.jit(
-    do_not_specialize=[
-        "n_lanes", "n_rows", "ranks", "ranks_inverse", "seed", "r0", "stride", "size", "slot_a",
-        "slot_b", "slot_inverse",
-    ]
-)  # fmt: skip
+@kernel
 def draw_base(
     out_ptr, members_ptr, rows_ptr, base_rows_ptr, rank_row_ptr, start_ptr, extras_ptr, blocks_ptr,
     keys_ptr, n_lanes: "i32", n_rows: "u32", ranks: "u32", ranks_inverse: "u32", seed: "i64",
@@ -98,7 +88,7 @@ def draw_base(
     )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["n", "seed", "g0", "stride"])
+@kernel
 def slot_keys(
     keys_ptr, n: "i32", seed: "i64", g0: "i64", stride: "i64",
     SLOT: tl.constexpr, BLOCK: tl.constexpr,
@@ -121,8 +111,9 @@ def keys_of(call: Call) -> Tensor:
 
 
 def options_of(call: Call) -> dict[str, Any]:
-    purposes, blocks = call.purposes, call.given.plan.blocks
-    more = {"SCATTER": purposes.SCATTER, "BLOCK_SIZES": row_sizes(*blocks.span)}
+    # few or mixed: blocks all large are 1 % fewer instructions, and of another mix they may not be
+    _, largest = call.given.plan.blocks.span
+    more = {"SCATTER": call.purposes.SCATTER, "BLOCK_SIZES": row_sizes(1, largest)}
     return call.options(NARROW_BLOCK) | more
 
 
