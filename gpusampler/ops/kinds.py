@@ -53,12 +53,12 @@ class Kind:
 
 
 KINDS = {
-    "fixed": Kind(FixedPlan, fixed.draw, "gpusampler.kernels.launch.draw_fixed"),
-    "random": Kind(RandomPlan, random.draw, "gpusampler.kernels.launch.draw_random"),
+    "fixed": Kind(FixedPlan, fixed.draw, "gpusampler.kernels.fixed.launch"),
+    "random": Kind(RandomPlan, random.draw, "gpusampler.kernels.random.launch"),
     "stratified": Kind(
         StratifiedPlan,
         stratified.draw,
-        "gpusampler.kernels.stratified.draw_stratified",
+        "gpusampler.kernels.stratified.launch",
     ),
     "pk": Kind(PKPlan, pk.draw, "gpusampler.kernels.pk.launch"),
     "fixed_unique": Kind(
