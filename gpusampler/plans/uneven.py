@@ -5,12 +5,11 @@ Takes integer weights and the counts of a batch. Gives warnings.
 
 from __future__ import annotations
 
-import warnings
 from fractions import Fraction
 
 import numpy as np
 
-from gpusampler import checks
+from gpusampler import checks, frames
 from gpusampler.plans.weights import Weights
 
 
@@ -22,7 +21,7 @@ class StarvedClassWarning(UnevenShareWarning):
     """A class with a positive weight has no slot in a fixed batch, and is never drawn."""
 
 
-def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
+def warn_uneven(weights: Weights, counts: np.ndarray) -> None:
     """Tell how many classes get over 10 % more or less than they are due, and which is the worst;
     and of those that get nothing the names, 10 at most."""
     off, worst = _far_off(weights, counts)
@@ -43,7 +42,7 @@ def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
             f"{far}Use kind='stratified', which keeps each share over time, kind='random', which "
             f"does by chance{by_size}"
         )
-        warnings.warn(text, UnevenShareWarning, stacklevel=stacklevel)
+        frames.warn(text, UnevenShareWarning)
         return
     named = ", ".join(map(str, starved[:10].tolist()))
     more = f" and {len(starved) - 10} more" if len(starved) > 10 else ""
@@ -52,7 +51,7 @@ def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
         f"a batch of {size} is too small to give each a slot by its weight. {far}"
         f"Use kind='stratified', give them more weight{by_size}"
     )
-    warnings.warn(text, StarvedClassWarning, stacklevel=stacklevel)
+    frames.warn(text, StarvedClassWarning)
 
 
 def enough(weights: Weights, size: int) -> int | None:
