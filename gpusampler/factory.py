@@ -11,7 +11,7 @@ from gpusampler.plans.class_numbers import by_name
 from gpusampler.plans.uneven import warn_uneven
 from gpusampler.samplers import keywords
 from gpusampler.samplers.fixed import WeightedFixedBatchSampler
-from gpusampler.samplers.options import Alpha, MixOptions, Options, RandomOptions
+from gpusampler.samplers.options import Alpha, Options, PassOptions, PKOptions, RandomOptions
 from gpusampler.samplers.pk import PKBatchSampler
 from gpusampler.samplers.random import WeightedRandomBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
@@ -51,7 +51,7 @@ class SamplerFactory:
     @overload
     def get(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
-        kind: Literal["fixed"] = "fixed", **options: Unpack[MixOptions],
+        kind: Literal["fixed"] = "fixed", **options: Unpack[PassOptions],
     ) -> WeightedFixedBatchSampler: ...  # fmt: skip
     @overload
     def get(
@@ -66,24 +66,24 @@ class SamplerFactory:
     @overload
     def get(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha,
-        kind: Literal["stratified"], **options: Unpack[MixOptions],
+        kind: Literal["stratified"], **options: Unpack[PassOptions],
     ) -> StratifiedBatchSampler: ...  # fmt: skip
     @overload
     def get(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: None = None, *,
-        kind: Literal["stratified"], **options: Unpack[MixOptions],
+        kind: Literal["stratified"], **options: Unpack[PassOptions],
     ) -> StratifiedBatchSampler: ...  # fmt: skip
     @overload
     def get(
         self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: None,
         kind: Literal["pk"], *, classes_per_batch: int, members_per_class: int,
-        **options: Unpack[Options],
+        **options: Unpack[PKOptions],
     ) -> PKBatchSampler: ...  # fmt: skip
     @overload
     def get(
         self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: None = None, *,
         kind: Literal["pk"], classes_per_batch: int, members_per_class: int,
-        **options: Unpack[Options],
+        **options: Unpack[PKOptions],
     ) -> PKBatchSampler: ...  # fmt: skip
     @overload
     def get(
@@ -143,7 +143,7 @@ class SamplerFactory:
 
     def fixed(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
-        **options: Unpack[MixOptions],
+        **options: Unpack[PassOptions],
     ) -> WeightedFixedBatchSampler:  # fmt: skip
         """The sampler of get(kind="fixed"). Warns UnevenShareWarning where counts in every batch
         give a class over 10 % more or less than its share, and StarvedClassWarning where they give
@@ -159,14 +159,14 @@ class SamplerFactory:
 
     def stratified(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
-        **options: Unpack[MixOptions],
+        **options: Unpack[PassOptions],
     ) -> StratifiedBatchSampler:  # fmt: skip
         """The sampler of get(kind="stratified")."""
         return self._make("stratified", class_idxs, batch_size, n_batches, alpha, **options)
 
     def pk(
         self, class_idxs: Any, classes_per_batch: int, members_per_class: int, n_batches: int,
-        **options: Unpack[Options],
+        **options: Unpack[PKOptions],
     ) -> PKBatchSampler:  # fmt: skip
         """The sampler of get(kind="pk"): P, then K, and no batch size, which is P * K."""
         sizes = {"classes_per_batch": classes_per_batch, "members_per_class": members_per_class}
@@ -194,9 +194,7 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        counts = sampler.counts_of(sampler._first)
-        # the line that called get() or fixed()
-        warn_uneven(mix, counts, stacklevel=4, names=index.names)
+        warn_uneven(mix, sampler.counts_of(sampler._first), index.names)
         return self._told(sampler)
 
     def _make_pk(

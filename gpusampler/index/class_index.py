@@ -7,7 +7,6 @@ Knows nothing of weights, batches or randomness.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks
+from gpusampler import checks, frames
 from gpusampler.bits import fingerprint
 from gpusampler.index import checks as index_checks
 from gpusampler.index import class_lists, multilabel
@@ -214,11 +213,10 @@ class ClassIndex:
         found = class_lists.grouped(class_idxs)
         filled = int(np.count_nonzero(found.sizes))
         if filled > max(32, 4 * found.samples):
-            warnings.warn(
+            frames.warn(
                 f"{filled} classes share {found.samples} samples: these look like one row a "
                 f"sample, not one a class. Pass ClassIndex.from_labels(labels), one label a "
-                f"sample, or for several ClassIndex.from_multilabel(indicator)",
-                stacklevel=2,
+                f"sample, or for several ClassIndex.from_multilabel(indicator)"
             )
         members = None if found.members is None else torch.from_numpy(found.members)
         where = "cpu" if device is None else device

@@ -5,14 +5,13 @@ Takes integer weights and the counts of a batch. Gives warnings.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from gpusampler import checks
+from gpusampler import checks, frames
 from gpusampler.plans.weights import Weights
 
 
@@ -24,9 +23,7 @@ class StarvedClassWarning(UnevenShareWarning):
     """A class with a positive weight has no slot in a fixed batch, and is never drawn."""
 
 
-def warn_uneven(
-    weights: Weights, counts: np.ndarray, stacklevel: int, names: Sequence[Any] | None = None
-) -> None:
+def warn_uneven(weights: Weights, counts: np.ndarray, names: Sequence[Any] | None = None) -> None:
     """Tell how many classes get over 10 % more or less than they are due, and which is the worst;
     and of those that get nothing the names, 10 at most."""
     off, worst = _far_off(weights, counts)
@@ -51,7 +48,7 @@ def warn_uneven(
             f"{far}Use kind='stratified', which keeps each share over time, kind='random', which "
             f"does by chance{by_size}"
         )
-        warnings.warn(text, UnevenShareWarning, stacklevel=stacklevel)
+        frames.warn(text, UnevenShareWarning)
         return
     named = ", ".join(map(called, starved[:10].tolist()))
     more = f" and {len(starved) - 10} more" if len(starved) > 10 else ""
@@ -60,7 +57,7 @@ def warn_uneven(
         f"a batch of {size} is too small to give each a slot by its weight. {far}"
         f"Use kind='stratified', give them more weight{by_size}"
     )
-    warnings.warn(text, StarvedClassWarning, stacklevel=stacklevel)
+    frames.warn(text, StarvedClassWarning)
 
 
 def enough(weights: Weights, size: int) -> int | None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "gpusampler"
 # What each folder may import of the package, besides itself and the files that know none of them.
 # A file in a folder never imports one that imports it.
-BASE = {"checks", "exact"}
+BASE = {"checks", "exact", "frames"}
 RULES = {
     "bits": BASE,
     "plans": BASE | {"bits"},
