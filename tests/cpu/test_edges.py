@@ -98,11 +98,11 @@ def twin(made, g0, n=1, stride=1, batch_size=None):
 
 
 def kernel(made, g0, n, stride, device):
-    from gpusampler.kernels import launch, pk, stratified
+    from gpusampler.kernels import fixed, pk, stratified
 
     fill = {
-        "FixedPlan": launch.draw_fixed,
-        "StratifiedPlan": stratified.draw_stratified,
+        "FixedPlan": fixed.launch,
+        "StratifiedPlan": stratified.launch,
         "PKPlan": pk.launch,
     }[type(made).__name__]
     out = torch.full((n, made.batch_size), POISON, dtype=torch.int64, device=device)
