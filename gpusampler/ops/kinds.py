@@ -55,17 +55,10 @@ class Kind:
 KINDS = {
     "fixed": Kind(FixedPlan, fixed.draw, "gpusampler.kernels.fixed.launch"),
     "random": Kind(RandomPlan, random.draw, "gpusampler.kernels.random.launch"),
-    "stratified": Kind(
-        StratifiedPlan,
-        stratified.draw,
-        "gpusampler.kernels.stratified.launch",
-    ),
+    "stratified": Kind(StratifiedPlan, stratified.draw, "gpusampler.kernels.stratified.launch"),
     "pk": Kind(PKPlan, pk.draw, "gpusampler.kernels.pk.launch"),
     "fixed_unique": Kind(
-        FixedPlan,
-        fixed.draw,
-        "gpusampler.kernels.unique.launch_fixed",
-        unique=True,
+        FixedPlan, fixed.draw, "gpusampler.kernels.unique.launch_fixed", unique=True
     ),
     "stratified_unique": Kind(
         StratifiedPlan,

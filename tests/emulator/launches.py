@@ -1,7 +1,7 @@
 """The kernels' own launches, with the PTX emulator in place of a GPU.
 
     with Emulated("cuda:90") as machine:
-        launch.draw_fixed(out, members, tables, ...)
+        fixed.launch(out, members, tables, ...)
 
 Within, `kernel[grid](...)` compiles the kernel ahead of time for what it is given and executes the
 PTX; Recorded only notes what would be compiled, and the key by which Triton would find it. Types

@@ -1,13 +1,18 @@
 """Round robin: the rows of a plan in, all batches of a window out; one lane a slot."""
 
+from typing import Any
+
 import triton
 import triton.language as tl
 
-SIZE, FIRST, COLUMNS = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-BLOCK = 128
+from .columns import Columns
+from .launch import NARROW_BLOCK, WARPS, Call, kernel
+from .members import member_at
+
+ROW = Columns("SIZE", "FIRST")
 
 
-@triton.jit(do_not_specialize=["n_slots", "size", "classes", "g0", "stride"])
+@kernel
 def draw(
     out_ptr, members_ptr, rows_ptr, n_slots: "i64", size: "i64", classes: "i64", g0: "i64",
     stride: "i64", IDENTITY: tl.constexpr, BLOCK: tl.constexpr,
@@ -15,19 +20,18 @@ def draw(
     lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     mask = lane < n_slots
     d = (g0 + lane // size * stride) * size + lane % size
-    row_ptr = rows_ptr + d % classes * COLUMNS
-    n = tl.load(row_ptr + SIZE, mask=mask, other=1)
-    index = tl.load(row_ptr + FIRST, mask=mask, other=0) + d // classes % n
-    if not IDENTITY:
-        index = tl.load(members_ptr + index, mask=mask, other=0).to(tl.int64)
+    row_ptr = rows_ptr + d % classes * ROW.WIDTH
+    n = tl.load(row_ptr + ROW.SIZE, mask=mask, other=1)
+    index = tl.load(row_ptr + ROW.FIRST, mask=mask, other=0) + d // classes % n
+    index = member_at(members_ptr, index, mask, IDENTITY)
     tl.store(out_ptr + lane, index, mask=mask)
 
 
-def launch(out, members, tables, given, purposes, seed, g0, stride):
-    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a RoundRobinPlan."""
-    (rows,), (n, size) = tables, out.shape
-    held = out if members is None else members
-    draw[(triton.cdiv(n * size, BLOCK),)](
-        out, held, rows, n * size, size, len(rows), g0, stride,
-        IDENTITY=members is None, BLOCK=BLOCK,
+def launch(*given: Any) -> None:
+    """Fill a window with batches of a RoundRobinPlan. Takes what makes a Call."""
+    call = Call(*given)
+    (rows,), (n, size) = call.tables, call.out.shape
+    draw[(triton.cdiv(n * size, NARROW_BLOCK),)](
+        call.out, call.held, rows, n * size, size, len(rows), call.g0, call.stride,
+        IDENTITY=call.members is None, BLOCK=NARROW_BLOCK, num_warps=WARPS,
     )  # fmt: skip
