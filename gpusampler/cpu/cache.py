@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
-import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +26,9 @@ log = logging.getLogger("gpusampler")
 
 PACKAGE = Path(__file__).parent.parent
 BUILT = PACKAGE / "cpu" / "built"  # what an installation has compiled
+BYTECODE = PACKAGE / "__pycache__"  # trusted as the package is
 KEPT = 4  # folders of other sources, compilers or machines
+NAMES = re.compile(r"gpusampler-([a-z0-9]+-)?[0-9a-f]{16}")  # of such folders, and of no other
 STILL_USED = 3600.0  # seconds after which a folder that nobody came to may go
 LONGEST_WAIT = 120.0  # seconds for another process that compiles, or that was stopped while it did
 
@@ -52,12 +54,14 @@ class Cache:
 
     def __init__(self, name: str, given: str = ""):
         self.name = name
-        self._bases = list(_bases(given))
+        self._named = Path(given).absolute() if given else None
+        self._bases = list(_bases(self._named))
 
     def kept(self) -> Iterator[Path]:
         """Paths of what was kept, if it was and is whole."""
-        for base in filter(_trusted, [BUILT, *self._bases]):
-            yield from self.kept_in(base / self.name)
+        for base in [BUILT, *self._bases]:
+            if self._trusted(base) and self._trusted_in(base):
+                yield from self.kept_in(base / self.name)
 
     def kept_in(self, folder: Path) -> Iterator[Path]:
         with suppress(OSError):
@@ -78,6 +82,20 @@ class Cache:
             yield folder
         self._warn("for this process only", self._bases)
 
+    def _trusted(self, base: Path) -> bool:
+        """Whether a base is what this user named, or nobody else can write to it: what is read
+        there is run."""
+        if base == _in_temporary():  # where another user may have been first
+            return _safe(base, 0o077) and not base.is_symlink()
+        return base in (self._named, BUILT, BYTECODE) or _safe(base, 0o002)
+
+    def _trusted_in(self, base: Path) -> bool:
+        """The same of its folder, which the owner of a base that was named may have made."""
+        if base in (BUILT, BYTECODE):
+            return True
+        owners = {base.stat().st_uid} if base == self._named and base.exists() else set()
+        return _safe(base / self.name, 0o002, owners)
+
     def _warn(self, where: str, bases: list[Path]) -> None:
         log.warning(
             "compiled code is kept %s, as neither %s can be used; set GPUSAMPLER_CACHE_DIR to a "
@@ -89,11 +107,13 @@ class Cache:
     def _opened(self, base: Path) -> Path | None:
         folder = base / self.name
         try:
-            if base == _in_temporary():
-                base.mkdir(mode=0o700, exist_ok=True)
-            if not _trusted(base):
+            base.parent.mkdir(parents=True, exist_ok=True)
+            base.mkdir(mode=0o700 if base == _in_temporary() else 0o775, exist_ok=True)
+            if not self._trusted(base):
                 return None
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o775, exist_ok=True)
+            if not self._trusted_in(base):
+                return None
             tempfile.TemporaryFile(dir=folder).close()
             os.utime(folder)
         except OSError:
@@ -102,38 +122,44 @@ class Cache:
         return folder
 
 
-def _bases(given: str) -> Iterator[Path]:
+def _bases(named: Path | None) -> Iterator[Path]:
     """Folders to keep compiled code in, the best first."""
-    if given:
-        yield Path(given).absolute()
-    yield PACKAGE / "__pycache__"
+    if named is not None:
+        yield named
+    yield BYTECODE
     own = os.environ.get("XDG_CACHE_HOME", "")
     own = own if os.path.isabs(own) else os.path.expanduser("~/.cache")
     if os.path.isabs(own):
         yield Path(own) / "gpusampler"
-    yield _in_temporary()
+    temporary = _in_temporary()
+    if temporary is not None:
+        yield temporary
 
 
-def _in_temporary() -> Path:
+def _in_temporary() -> Path | None:
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
-    return Path(tempfile.gettempdir()) / f"gpusampler{user}"
+    with suppress(OSError):  # there may be no folder that can be written
+        return Path(tempfile.gettempdir()) / f"gpusampler{user}"
+    return None
 
 
-def _trusted(base: Path) -> bool:
-    """Whether what is read there may be run: in a folder that all share, this user's alone."""
-    if base != _in_temporary() or not hasattr(os, "getuid"):
+def _safe(folder: Path, others: int, owners: Iterable[int] = ()) -> bool:
+    """Whether it is this user's, root's or one of these owners', and these bits of others are not
+    set."""
+    if not hasattr(os, "getuid"):
         return True
     with suppress(OSError):
-        found = base.lstat()
-        private = found.st_uid == os.getuid() and not found.st_mode & 0o077
-        return private and stat.S_ISDIR(found.st_mode)
+        found = folder.stat()
+        return found.st_uid in {os.getuid(), 0, *owners} and not found.st_mode & others
     return False
 
 
 def _tidy(base: Path, current: str) -> None:
     """Remove what other sources left, all but the last few."""
     with suppress(OSError):
-        dated = [(path.stat().st_mtime, path) for path in base.glob("gpusampler-*")]
+        dated = [
+            (path.stat().st_mtime, path) for path in base.iterdir() if NAMES.fullmatch(path.name)
+        ]
         others = sorted((date, path) for date, path in dated if path.name != current)
         for date, path in others[:-KEPT]:
             if path.is_dir() and time.time() - date > STILL_USED:

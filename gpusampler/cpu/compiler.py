@@ -75,10 +75,13 @@ def name(level: str) -> str:
 def compilers() -> Iterator[list[str]]:
     """The commands that may compile C, the first choice first: batches take up to a tenth less time
     by LLVM's compilers."""
-    named = os.environ.get("CC", "")
+    named = os.environ.get("CC", "").strip()
     if named:
-        yield shlex.split(named)
-    if importlib.util.find_spec("ziglang") is not None:
+        try:
+            yield shlex.split(named)
+        except ValueError:  # a quotation without an end
+            yield [named]
+    if importlib.util.find_spec("ziglang") is not None and sys.executable:
         # by itself it takes all instructions of this machine, whatever the level
         yield [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
     for command in ("clang", "cc", "gcc"):
@@ -93,13 +96,15 @@ def build(level: str, slow: str = "") -> bytes:
     Raises  NoCompilerError: what was tried, and what would help.
     """
     tried = []
-    with tempfile.TemporaryDirectory(prefix="gpusampler-") as folder:
+    with _folder() as folder:
         for file, text in SOURCES.items():
             Path(folder, file).write_bytes(text)
         for command in compilers() if SOURCES else ():
             fault = _run(command, level, folder, slow)
-            if fault is None:
-                return Path(folder, f"library{SUFFIX}").read_bytes()
+            made = Path(folder, f"library{SUFFIX}")
+            if fault is None and made.is_file():
+                return made.read_bytes()
+            fault = fault or "it made no library"
             tried.append(f"{shlex.join(command)}: {fault}")
     rule = "batches on a CPU are built by C code, which has to be compiled once"
     if not SOURCES:
@@ -113,6 +118,23 @@ def build(level: str, slow: str = "") -> bytes:
     )
 
 
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """One to compile in, that goes away."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="gpusampler-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise NoCompilerError(
+            f"batches on a CPU are built by C code, which has to be compiled once in a temporary "
+            f"folder, and there is none: {error}; set TMPDIR to a folder that can be written"
+        ) from error
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Zig keeps what it makes in the home folder, or fails where that cannot be written."""
+    zig = dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(Path(folder, "zig")))
+    return zig | dict(os.environ)
+
+
 def _run(command: list[str], level: str, folder: str, slow: str) -> str | None:
     """None, or what went wrong."""
     files = sorted(file for file in SOURCES if file.endswith(".c"))
@@ -120,7 +142,7 @@ def _run(command: list[str], level: str, folder: str, slow: str) -> str | None:
     try:
         process = subprocess.Popen(
             full, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace",
+            stderr=subprocess.STDOUT, text=True, errors="replace", env=_environment(folder),
         )  # fmt: skip
     except OSError as error:
         return str(error)

@@ -32,6 +32,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # besides those that take a Call
 _lock = threading.Lock()
 _opened: ctypes.CDLL | None = None
 _path: Path | None = None
+_fault = ""  # of what could not be loaded last
 
 if hasattr(os, "register_at_fork"):  # else a child might wait for a thread that it does not have
     os.register_at_fork(
@@ -107,13 +108,14 @@ def _build(how: str) -> bytes:
 
 def _load(path: Path) -> ctypes.CDLL | None:
     """None where it cannot be run from there."""
-    global _path
+    global _path, _fault
     try:
         library = ctypes.CDLL(str(path))
         for name, arguments in SIGNATURES.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, ctypes.c_int
     except (OSError, AttributeError) as error:
+        _fault = str(error)
         log.info("compiled code in %s is not used: %s", path, error)
         return None
     _path = path
@@ -127,7 +129,8 @@ def _load_unkept(data: bytes) -> ctypes.CDLL:
     _path = None
     if library is None:
         raise RuntimeError(
-            "batches on a CPU are built by C code, and no folder was found that it can be run "
-            "from; set GPUSAMPLER_CACHE_DIR to one that is not mounted noexec"
+            f"batches on a CPU are built by C code, and what was compiled cannot be loaded: "
+            f"{_fault}; set GPUSAMPLER_CACHE_DIR to a folder that is not mounted noexec, or CC to "
+            f"a compiler for this machine"
         )
     return library

@@ -172,6 +172,50 @@ def test_where_nothing_can_be_kept_batches_are_built_and_one_line_says_so(copy, 
     assert [path.name for path in shared.iterdir()] == [mine.name]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize("where", ["home", "named"])
+def test_what_another_user_may_have_put_there_is_not_run(copy, where):
+    (copy / "gpusampler/__pycache__").write_text("")
+    base = copy.parent / "home/.cache/gpusampler" if where == "home" else copy / "named"
+    given = {"GPUSAMPLER_CACHE_DIR": base} if where == "named" else {}
+    temporary = {"TMPDIR": copy.parent}
+    folder = Path(run(copy, **given, **temporary)["kept"])
+    assert folder.parent == base and compiled(copy) == 1
+    os.chown(folder, 12345, -1)
+    assert Path(run(copy, **given, **temporary)["kept"]).parent != base and compiled(copy) == 2
+    os.chown(folder, 0, -1)
+    folder.chmod(0o777)
+    assert Path(run(copy, **given, **temporary)["kept"]).parent != base
+    folder.chmod(0o755)
+    assert Path(run(copy, **given, **temporary)["kept"]) == folder
+    os.chown(base, 12345, -1)  # a named one is trusted with its owner, as that was named
+    os.chown(folder, 12345, -1)
+    assert (Path(run(copy, **given, **temporary)["kept"]) == folder) == (where == "named")
+
+
+def test_a_mask_that_opens_all_to_others_does_not_open_what_is_kept(copy):
+    mask = "os.umask(0)"
+    first = run(copy, mask, GPUSAMPLER_CACHE_DIR=copy / "named")
+    assert run(copy, mask, GPUSAMPLER_CACHE_DIR=copy / "named")["kept"] == first["kept"]
+    assert compiled(copy) == 1 and not Path(first["kept"]).stat().st_mode & 0o002
+
+
+def test_what_came_compiled_is_run_where_nothing_at_all_can_be_written(copy):
+    nowhere = """
+import tempfile
+def none():
+    raise FileNotFoundError("no usable temporary directory")
+tempfile.gettempdir = none
+"""
+    first = run(copy)
+    found = run(copy, nowhere)
+    assert found["out"] == first["out"] and compiled(copy) == 1
+    shutil.rmtree(copy / "gpusampler/__pycache__")
+    ends = start(copy, nowhere)
+    _, err = ends.communicate(timeout=HANG)
+    assert ends.returncode and "set TMPDIR to a folder that can be written" in err
+
+
 def test_two_processes_at_once_compile_once_together(copy):
     both = [start(copy, first="sleep 3") for _ in range(2)]
     found = [told(process) for process in both]
@@ -214,6 +258,14 @@ def test_what_cannot_be_loaded_is_made_anew_elsewhere(copy):
     assert found["out"] == first["out"] and "is not used" in found["lines"][0]
 
 
+def test_a_compiler_for_another_machine_is_told(copy):
+    first = 'while [ "$1" != -o ]; do shift; done; echo foreign > "$2"; exit 0'
+    process = start(copy, first=first, TMPDIR=copy.parent)
+    _, err = process.communicate(timeout=HANG)
+    assert process.returncode and "cannot be loaded: " in err
+    assert "CC to a compiler for this machine" in err
+
+
 def test_folders_of_other_sources_are_few_and_one_in_use_stays(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     long_ago = time.time() - 10 * cache.STILL_USED
@@ -230,6 +282,16 @@ def test_folders_of_other_sources_are_few_and_one_in_use_stays(monkeypatch, tmp_
     assert {here.name, "another's"} <= left
     assert {f"gpusampler-{number:016x}" for number in (0, 1, 2, 19)} <= left
     assert len(left) == 2 + 3 + cache.KEPT - 3
+
+
+def test_only_folders_of_the_cache_are_removed(tmp_path):
+    kept = [tmp_path / name for name in ("gpusampler-main", "gpusampler-0.1.0", "gpusampler-src")]
+    for path in kept + [tmp_path / f"gpusampler-fork-{number}" for number in range(9)]:
+        path.mkdir()
+        os.utime(path, (1, 1))
+    before = set(tmp_path.iterdir())
+    here = next(cache.Cache("gpusampler-now", str(tmp_path)).folders())
+    assert set(tmp_path.iterdir()) == before | {here}
 
 
 def test_other_sources_flags_and_levels_have_other_names(monkeypatch):
@@ -266,6 +328,27 @@ def test_where_all_compilers_fail_the_error_says_what_each_said(none, monkeypatc
         compiler.build("base")
     monkeypatch.setattr(shutil, "which", lambda name: name if name == "cc" else None)
     assert compiler.build("base")  # the next in line
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [("true", "true: it made no library"), ("'", "No such file"), (" ", "there is no C compiler")],
+)
+def test_a_compiler_that_is_none_is_told_and_not_raised_as_it_comes(none, monkeypatch, named, said):
+    monkeypatch.setenv("CC", named)
+    with pytest.raises(compiler.NoCompilerError, match=said):
+        compiler.build("base")
+
+
+def test_ziglang_needs_no_home(monkeypatch, tmp_path):
+    if not compiler.importlib.util.find_spec("ziglang"):
+        pytest.skip("ziglang is not installed")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert compiler.build("base")
 
 
 def test_ziglang_is_taken_before_the_machines_own_and_for_all_machines_of_a_level(
