@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from gpusampler import checks
 from gpusampler.index.class_index import ClassIndex
 from gpusampler.plans import mixes
+from gpusampler.plans.class_numbers import by_name
 from gpusampler.plans.uneven import warn_uneven
 from gpusampler.samplers import keywords
 from gpusampler.samplers.fixed import WeightedFixedBatchSampler
@@ -109,7 +110,7 @@ class SamplerFactory:
                       "effective_number", with beta, and "repeat_factor", with threshold, in place
                       of alpha: see gpusampler.plans.weights.
         shares        [C] the class mix itself, in place of alpha: what part of the draws each class
-                      has, in any unit. weights: another name of it.
+                      has, in any unit; or a dict of that by class name. weights: another name.
         rates         [C] the same by how often one member of each class is drawn, in any unit: its
                       share is rate x size.
         classes_per_batch, members_per_class   P and K of kind "pk", which takes no mix.
@@ -183,6 +184,8 @@ class SamplerFactory:
         schedule = alpha if callable(alpha) else None
         first = checks.alpha(alpha(0), epoch=0) if callable(alpha) else alpha
         asked = {name: options.pop(name) for name in keywords.MIXING if name in options}
+        for name in ("shares", "weights", "rates"):
+            asked[name] = by_name(name, asked.get(name), index.names)
         mix = mixes.mix(index.host_sizes, alpha=first, num_samples=index.num_samples, **asked)
         options |= {name: asked[name] for name in ("weighting", "drop_empty") if name in asked}
         options["schedule"] = schedule
@@ -191,7 +194,7 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        warn_uneven(mix, sampler.counts_of(sampler._first))
+        warn_uneven(mix, sampler.counts_of(sampler._first), index.names)
         return self._told(sampler)
 
     def _make_pk(

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gpusampler.cpu import library, parallel
 
 SLAB = 1 << 18  # draws held at once
 LEAST_PER_THREAD = 1 << 15
 MOST_TABLES, MOST_NUMBERS = 12, 16
+Array = np.ndarray | Tensor
 NO_MEMORY, NO_ROW = 1, 2
 
 
@@ -54,16 +56,20 @@ class Prepared:
     def __reduce__(self) -> tuple[Any, ...]:  # a copy has tables at other addresses
         return Prepared, self._made_of
 
-    def call(
-        self, out: np.ndarray, members: np.ndarray | None, seed: int, g0: int, stride: int
-    ) -> Call:
+    def call(self, out: Array, members: Array | None, seed: int, g0: int, stride: int) -> Call:
+        """Of out [n, B] int64, and members [M] int32 | int64 or None."""
         call = Call.from_buffer_copy(self._bytes)
-        call.out, (call.batches, call.size) = out.ctypes.data, out.shape
+        call.out, (call.batches, call.size) = address(out), out.shape
         if members is not None:
-            call.members, call.reach = members.ctypes.data, len(members)
+            call.members, call.reach = address(members), members.shape[0]
             call.width = members.itemsize
         call.seed, call.g0, call.stride = seed, g0, stride
         return call
+
+
+def address(array: Array) -> int:
+    """Of its first element. A tensor tells it in a tenth of the time."""
+    return array.data_ptr() if isinstance(array, Tensor) else array.ctypes.data
 
 
 def prepared(given: Any, made: Any) -> Prepared:
@@ -88,8 +94,13 @@ def run(name: str, call: Call, rows: int, each: int, threads: int) -> int:
     return max(results, default=0)
 
 
-def rows_each(out: np.ndarray, threads: int) -> int:
+def threads_of(call: Call) -> int:
+    """How many threads fill it."""
+    return parallel.threads_for(call.batches * call.size, LEAST_PER_THREAD)
+
+
+def rows_each(call: Call, threads: int) -> int:
     """Batches of a slab."""
-    n, size = out.shape
+    n, size = call.batches, call.size
     slabs = threads * -(-n * size // (threads * SLAB))
     return min(max(1, SLAB // size), -(-n // slabs))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from gpusampler.cpu import parallel
-from gpusampler.cpu.call import LEAST_PER_THREAD, Prepared, prepared, rows_each, run
+from gpusampler.cpu.call import Array, Prepared, prepared, rows_each, run, threads_of
 
 
 def _of(given: Any) -> Prepared:
@@ -16,9 +13,7 @@ def _of(given: Any) -> Prepared:
     return Prepared((p.rows, p.class_rows, blocks), ())
 
 
-def draw(
-    out: np.ndarray, members: np.ndarray | None, given: Any, seed: int, g0: int, stride: int
-) -> None:
+def draw(out: Array, members: Array | None, given: Any, seed: int, g0: int, stride: int) -> None:
     """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a fixed plan.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
@@ -26,5 +21,5 @@ def draw(
     """
     call = prepared(given, _of).call(out, members, seed, g0, stride)
     call.slot_a, call.slot_b = given.slot_grid
-    threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
-    run("draw_fixed", call, len(out), rows_each(out, threads), threads)
+    threads = threads_of(call)
+    run("draw_fixed", call, call.batches, rows_each(call, threads), threads)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from gpusampler.cpu import parallel
-from gpusampler.cpu.call import LEAST_PER_THREAD, NO_ROW, SLAB, Prepared, prepared, run
+from gpusampler.cpu.call import NO_ROW, SLAB, Array, Prepared, address, prepared, run, threads_of
 
 
 def _of(given: Any) -> Prepared:
@@ -16,9 +13,7 @@ def _of(given: Any) -> Prepared:
     return Prepared((p.rows, p.cuts, p.guide), (shift, p.steps))
 
 
-def draw(
-    out: np.ndarray, members: np.ndarray | None, given: Any, seed: int, g0: int, stride: int
-) -> None:
+def draw(out: Array, members: Array | None, given: Any, seed: int, g0: int, stride: int) -> None:
     """Fill out [n, B] int64 with batches g0, g0 + stride, ..., each slot drawn with replacement.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
@@ -26,11 +21,10 @@ def draw(
     Raises   ValueError: given.classes names a row that the plan has not.
     """
     call = prepared(given, _of).call(out, members, seed, g0, stride)
-    classes = None if given.classes is None else np.asarray(given.classes)
-    if classes is not None:
-        call.tables[3], call.rows[3] = classes.ctypes.data, classes.size
-    threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
-    if run("draw_random", call, out.size, SLAB, threads) == NO_ROW:
+    if given.classes is not None:
+        call.tables[3], call.rows[3] = address(given.classes), call.batches * call.size
+    threads = threads_of(call)
+    if run("draw_random", call, call.batches * call.size, SLAB, threads) == NO_ROW:
         raise ValueError(
             f"classes must be rows of the plan, in [0, {len(given.plan.rows)}), and some are not; "
             f"pass what torch.multinomial drew by the plan's shares"

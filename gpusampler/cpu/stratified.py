@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpusampler.bits.random_bits import CLASS_ORDER, TREE
-from gpusampler.cpu import parallel
-from gpusampler.cpu.call import LEAST_PER_THREAD, Prepared, prepared, rows_each, run
+from gpusampler.cpu.call import Array, Prepared, prepared, rows_each, run, threads_of
 
 MOST_PLACES = 1 << 21  # batches at once, times levels of the tree: what its room takes
 
@@ -26,9 +23,7 @@ def _of(given: Any) -> Prepared:
     return Prepared(tables, numbers)
 
 
-def draw(
-    out: np.ndarray, members: np.ndarray | None, given: Any, seed: int, g0: int, stride: int
-) -> None:
+def draw(out: Array, members: Array | None, given: Any, seed: int, g0: int, stride: int) -> None:
     """Fill out [n, B] int64 with batches g0, g0 + stride, ... of a stratified plan.
 
     members  [M] int32 | int64, None where the dataset is sorted by class
@@ -36,7 +31,7 @@ def draw(
     """
     call = prepared(given, _of).call(out, members, seed, g0, stride)
     call.slot_a, call.slot_b = given.slot_grid
-    threads = parallel.threads_for(out.size, LEAST_PER_THREAD)
+    threads = threads_of(call)
     most = max(1, MOST_PLACES // (given.plan.height + 1))
-    each = min(most, rows_each(out, threads))
-    run("draw_stratified", call, len(out), each, threads)
+    each = min(most, rows_each(call, threads))
+    run("draw_stratified", call, call.batches, each, threads)

@@ -5,7 +5,9 @@ Takes integer weights and the counts of a batch. Gives warnings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -21,20 +23,24 @@ class StarvedClassWarning(UnevenShareWarning):
     """A class with a positive weight has no slot in a fixed batch, and is never drawn."""
 
 
-def warn_uneven(weights: Weights, counts: np.ndarray) -> None:
+def warn_uneven(weights: Weights, counts: np.ndarray, names: Sequence[Any] | None = None) -> None:
     """Tell how many classes get over 10 % more or less than they are due, and which is the worst;
     and of those that get nothing the names, 10 at most."""
     off, worst = _far_off(weights, counts)
     if off == 0:
         return
     size, classes = int(counts.sum()), len(counts)
+
+    def called(c: int) -> str:
+        return str(c) if names is None else repr(names[c])
+
     larger = enough(weights, size)
     by_size = "" if larger is None else f", or batch_size={larger}, where none does"
     due = size * weights.values[weights.which[worst]] / weights.total
     far = (
-        f"{off} of {classes} classes get over 10 % more or less than their share; the worst, class "
-        f"{worst}, gets {counts[worst]} of {size} draws in every batch, and is due {due:.4g} "
-        f"({counts[worst] / due - 1:+.0%}). "
+        f"{off} of {classes} classes get over 10 % more or less than their share; the worst, "
+        f"class {called(worst)}, gets {counts[worst]} of {size} draws in every batch, and is due "
+        f"{due:.4g} ({counts[worst] / due - 1:+.0%}). "
     )
     starved = np.flatnonzero(weights.positive() & (counts == 0))
     if len(starved) == 0:
@@ -44,7 +50,7 @@ def warn_uneven(weights: Weights, counts: np.ndarray) -> None:
         )
         frames.warn(text, UnevenShareWarning)
         return
-    named = ", ".join(map(str, starved[:10].tolist()))
+    named = ", ".join(map(called, starved[:10].tolist()))
     more = f" and {len(starved) - 10} more" if len(starved) > 10 else ""
     text = (
         f"every batch leaves out {len(starved)} of {classes} classes: {named}{more}; "

@@ -158,7 +158,7 @@ def cpu(
     case: Case, g0: int, n: int = 1, stride: int = 1, classes: np.ndarray | None = None
 ) -> list[list[int]]:
     out, given = case.poisoned(n), given_of(case, classes)
-    fill = windows._function(KINDS_OF_OPS[case.op].twin)
+    fill = KINDS_OF_OPS[case.op].twin
     guide = given.order_guide
     fill(out, case.members if guide is None else None, given, case.seed, g0, stride)
     if guide is not None:

@@ -9,10 +9,11 @@ from test_house import PACKAGE, ROOT, imported, outside_the_rules
 ADDED = Path(__file__).parent / "new_kind"
 ENTRY = """
 
+from gpusampler.cpu import round_robin  # noqa: E402
 from gpusampler.plans.round_robin import RoundRobinPlan  # noqa: E402
 
 KINDS["round_robin"] = Kind(
-    RoundRobinPlan, "gpusampler.cpu.round_robin.draw", "gpusampler.kernels.round_robin.launch"
+    RoundRobinPlan, round_robin.draw, "gpusampler.kernels.round_robin.launch"
 )
 """
 RUN = """

@@ -10,6 +10,7 @@ import torch
 from streams import EPOCH, KINDS, TABLE, by_epoch, follow, make
 
 from gpusampler import ClassIndex, SamplerFactory
+from gpusampler.stream import history
 
 pytestmark = pytest.mark.filterwarnings("ignore::gpusampler.UnevenShareWarning")
 
@@ -108,18 +109,23 @@ def test_a_state_is_the_same_where_a_rank_has_looked_ahead(name):
         assert ends[0] == ends[1] and near.state_dict() == far.state_dict()
 
 
-@pytest.mark.parametrize("name", ["fixed", "stratified", "multinomial"])
-def test_a_schedule_is_followed_to_a_bound(name):
+# the bound as it is, and a lower one where a change takes a millisecond
+@pytest.mark.parametrize(
+    ("name", "most"), [("fixed", 10_000), ("multinomial", 10_000), ("stratified", 1000)]
+)
+def test_a_schedule_is_followed_to_a_bound(name, most, monkeypatch):
+    assert history.MOST_CHANGES == 10_000
+    monkeypatch.setattr(history, "MOST_CHANGES", most)
     sampler = make(name, alpha=lambda epoch: (epoch % 2) / 2)
-    with pytest.raises(ValueError, match="at most 10000 changes of mix in one call, and epoch"):
+    with pytest.raises(ValueError, match=f"at most {most} changes of mix in one call, and epoch"):
         sampler.batch(200_000)
     begun = time.perf_counter()
     with pytest.raises(ValueError, match=r"at most 1048576 epochs in one call"):
         sampler.batch(10**12)
     sampler.set_epoch(10**6)
     assert time.perf_counter() - begun < 5
-    sampler.batch(10_000 * EPOCH)  # what was reached before is kept
-    assert torch.equal(sampler.batch(20_000 * EPOCH), sampler.batch(20_000 * EPOCH))
+    sampler.batch(most * EPOCH)  # what was reached before is kept
+    assert torch.equal(sampler.batch(2 * most * EPOCH), sampler.batch(2 * most * EPOCH))
 
 
 def test_the_counter_needs_no_past_under_a_schedule():
