@@ -111,7 +111,7 @@ def keys_of(call: Call) -> Tensor:
 
 
 def options_of(call: Call) -> dict[str, Any]:
-    # few or mixed: blocks all large are 1 % fewer instructions, and of another mix they may not be
+    # few or mixed alone: that all blocks are large may change with the mix, and would be a variant
     _, largest = call.given.plan.blocks.span
     more = {"SCATTER": call.purposes.SCATTER, "BLOCK_SIZES": row_sizes(1, largest)}
     return call.options(NARROW_BLOCK) | more
