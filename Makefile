@@ -25,8 +25,9 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 # What an edit breaks first: all that is not marked slow, of the folders that an edit is made for.
-QUICK := bits plans cpu index ops stream samplers reference kernels/test_parity.py project \
-	guarantees/test_golden.py guarantees/test_guarantees.py guarantees/test_histories.py
+QUICK := bits plans cpu index ops stream samplers reference kernels/test_parity.py \
+	guarantees/test_golden.py guarantees/test_guarantees.py guarantees/test_histories.py \
+	project/test_house.py project/test_errors.py project/test_keywords.py
 
 quick: lint
 	$(BIN)/python -m pytest -m "not slow" $(addprefix tests/,$(QUICK)) gpusampler

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from gpusampler import checks
 from gpusampler.index.class_index import ClassIndex
 from gpusampler.plans import mixes
+from gpusampler.plans.class_numbers import by_name
 from gpusampler.plans.uneven import warn_uneven
 from gpusampler.samplers import keywords
 from gpusampler.samplers.fixed import WeightedFixedBatchSampler
-from gpusampler.samplers.options import Alpha, MixOptions, Options, RandomOptions
+from gpusampler.samplers.options import Alpha, Options, PassOptions, PKOptions, RandomOptions
 from gpusampler.samplers.pk import PKBatchSampler
 from gpusampler.samplers.random import WeightedRandomBatchSampler
 from gpusampler.samplers.stratified import StratifiedBatchSampler
@@ -50,7 +51,7 @@ class SamplerFactory:
     @overload
     def get(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
-        kind: Literal["fixed"] = "fixed", **options: Unpack[MixOptions],
+        kind: Literal["fixed"] = "fixed", **options: Unpack[PassOptions],
     ) -> WeightedFixedBatchSampler: ...  # fmt: skip
     @overload
     def get(
@@ -65,24 +66,24 @@ class SamplerFactory:
     @overload
     def get(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha,
-        kind: Literal["stratified"], **options: Unpack[MixOptions],
+        kind: Literal["stratified"], **options: Unpack[PassOptions],
     ) -> StratifiedBatchSampler: ...  # fmt: skip
     @overload
     def get(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: None = None, *,
-        kind: Literal["stratified"], **options: Unpack[MixOptions],
+        kind: Literal["stratified"], **options: Unpack[PassOptions],
     ) -> StratifiedBatchSampler: ...  # fmt: skip
     @overload
     def get(
         self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: None,
         kind: Literal["pk"], *, classes_per_batch: int, members_per_class: int,
-        **options: Unpack[Options],
+        **options: Unpack[PKOptions],
     ) -> PKBatchSampler: ...  # fmt: skip
     @overload
     def get(
         self, class_idxs: Any, batch_size: int | None, n_batches: int, alpha: None = None, *,
         kind: Literal["pk"], classes_per_batch: int, members_per_class: int,
-        **options: Unpack[Options],
+        **options: Unpack[PKOptions],
     ) -> PKBatchSampler: ...  # fmt: skip
     @overload
     def get(
@@ -109,7 +110,7 @@ class SamplerFactory:
                       "effective_number", with beta, and "repeat_factor", with threshold, in place
                       of alpha: see gpusampler.plans.weights.
         shares        [C] the class mix itself, in place of alpha: what part of the draws each class
-                      has, in any unit. weights: another name of it.
+                      has, in any unit; or a dict of that by class name. weights: another name.
         rates         [C] the same by how often one member of each class is drawn, in any unit: its
                       share is rate x size.
         classes_per_batch, members_per_class   P and K of kind "pk", which takes no mix.
@@ -142,7 +143,7 @@ class SamplerFactory:
 
     def fixed(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
-        **options: Unpack[MixOptions],
+        **options: Unpack[PassOptions],
     ) -> WeightedFixedBatchSampler:  # fmt: skip
         """The sampler of get(kind="fixed"). Warns UnevenShareWarning where counts in every batch
         give a class over 10 % more or less than its share, and StarvedClassWarning where they give
@@ -158,14 +159,14 @@ class SamplerFactory:
 
     def stratified(
         self, class_idxs: Any, batch_size: int, n_batches: int, alpha: Alpha = None,
-        **options: Unpack[MixOptions],
+        **options: Unpack[PassOptions],
     ) -> StratifiedBatchSampler:  # fmt: skip
         """The sampler of get(kind="stratified")."""
         return self._make("stratified", class_idxs, batch_size, n_batches, alpha, **options)
 
     def pk(
         self, class_idxs: Any, classes_per_batch: int, members_per_class: int, n_batches: int,
-        **options: Unpack[Options],
+        **options: Unpack[PKOptions],
     ) -> PKBatchSampler:  # fmt: skip
         """The sampler of get(kind="pk"): P, then K, and no batch size, which is P * K."""
         sizes = {"classes_per_batch": classes_per_batch, "members_per_class": members_per_class}
@@ -183,6 +184,8 @@ class SamplerFactory:
         schedule = alpha if callable(alpha) else None
         first = checks.alpha(alpha(0), epoch=0) if callable(alpha) else alpha
         asked = {name: options.pop(name) for name in keywords.MIXING if name in options}
+        for name in ("shares", "weights", "rates"):
+            asked[name] = by_name(name, asked.get(name), index.names)
         mix = mixes.mix(index.host_sizes, alpha=first, num_samples=index.num_samples, **asked)
         options |= {name: asked[name] for name in ("weighting", "drop_empty") if name in asked}
         options["schedule"] = schedule
@@ -191,8 +194,7 @@ class SamplerFactory:
         if kind == "random":
             return self._told(WeightedRandomBatchSampler(mix, index, size, n_batches, **options))
         sampler = WeightedFixedBatchSampler(mix, index, n_batches, batch_size=size, **options)
-        counts = sampler.counts_of(sampler._first)
-        warn_uneven(mix, counts, stacklevel=4)  # the line that called get() or fixed()
+        warn_uneven(mix, sampler.counts_of(sampler._first), index.names)
         return self._told(sampler)
 
     def _make_pk(

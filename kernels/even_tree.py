@@ -2,14 +2,19 @@
 
 in    shares [L] i64 and links [L, 3] i32 of gpusampler/plans/even_tree.py, its root and height,
       batch numbers r of the plan, a key for ties
-Twin: gpusampler/cpu/even_tree.py, equal bit for bit.
+Twin: gpusampler/cpu/even_tree.c, equal bit for bit.
 """
 
 import triton
 import triton.language as tl
 
-from .draw import load_u32
+from .columns import Columns
+from .members import load_u32
 from .permutation import hash_pair
+
+# A row a node, i32, and what SPLIT holds (gpusampler/plans/even_tree.py).
+LINK = Columns("SPLIT", "LEFT", "RIGHT")
+CARRY, LEFT_SHIFT = tl.constexpr(1), tl.constexpr(4)
 
 
 @triton.jit
@@ -49,13 +54,14 @@ def extras_before(r, leaf, root, height, shares_ptr, links_ptr, k0, k1, mask):
     for _ in range(height):
         go = inside & (v > 0)
         share = tl.load(shares_ptr + v, mask=go, other=0).to(tl.uint64, bitcast=True)
-        carry = (load_u32(links_ptr + v.to(tl.int64) * 3, go, 0) & 1) != 0
+        link_ptr = links_ptr + v.to(tl.int64) * LINK.WIDTH
+        carry = (load_u32(link_ptr + LINK.SPLIT, go, 0) & CARRY) != 0
         ticks = tl.where(carry, r - ones, ones)
         taken, _ = ticks_of_left(share, v.to(tl.uint32), ticks, k0, k1)
         right = leaf >= v
         taken = tl.where(right, ticks - taken, taken)
         ones = tl.where(go, tl.where(carry, r - taken, taken), ones)
-        v = tl.load(links_ptr + v.to(tl.int64) * 3 + 1 + right.to(tl.int32), mask=go, other=-1)
+        v = tl.load(link_ptr + LINK.LEFT + right.to(tl.int32), mask=go, other=-1)
     return ones
 
 
@@ -66,18 +72,19 @@ def leaf_of(r, k, root, height, shares_ptr, links_ptr, k0, k1, mask):
     for _ in range(height):
         go = mask & (v > 0)
         share = tl.load(shares_ptr + v, mask=go, other=0).to(tl.uint64, bitcast=True)
-        split = load_u32(links_ptr + v.to(tl.int64) * 3, go, 0)
-        carry = (split & 1).to(tl.uint64)
+        link_ptr = links_ptr + v.to(tl.int64) * LINK.WIDTH
+        split = load_u32(link_ptr + LINK.SPLIT, go, 0)
+        carry = (split & CARRY).to(tl.uint64)
         ticks, tick = tl.where(carry != 0, r - ones, ones), one ^ carry
         taken, taken_then = ticks_of_left(share, v.to(tl.uint32), ticks, k0, k1)
         takes = (taken_then - taken) * tick
-        left = (split >> 4) + (takes ^ carry).to(tl.uint32)
+        left = (split >> LEFT_SHIFT) + (takes ^ carry).to(tl.uint32)
         right = k >= left
         taken = tl.where(right, ticks - taken, taken)
         ones = tl.where(go, tl.where(carry != 0, r - taken, taken), ones)
         one = tl.where(go, tl.where(right, tick - takes, takes) ^ carry, one)
         k = tl.where(go & right, k - left, k)
-        v = tl.load(
-            links_ptr + v.to(tl.int64) * 3 + 1 + right.to(tl.int32), mask=go, other=0
-        ) + tl.where(go, 0, v)
+        # the sum and not a choice, which takes 8 registers more
+        child = tl.load(link_ptr + LINK.LEFT + right.to(tl.int32), mask=go, other=0)
+        v = child + tl.where(go, 0, v)
     return -1 - v, ones

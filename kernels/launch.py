@@ -1,30 +1,48 @@
-"""Launches: tensors and Python ints in, out filled. Asynchronous; nothing waits for the device."""
+"""Launch: how kernels are compiled, what the launch of each kind is given, and they of it.
 
-import torch
+Launches are asynchronous; nothing waits for the device.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import triton
+import triton.language as tl
 from torch import Tensor
 
-from . import draw, permutation
+from .permutation import FEW, FULL_GRID, GRID, IN_ORDER, MIXED
 
-# Lanes a program, by measurement on an H100 (bench/RESULTS.md): few, so that many are resident.
-FIXED_BLOCK, RANDOM_BLOCK, TABLE_BLOCK = 256, 128, 128
+# Lanes a program, by measurement on an H100 (bench/RESULTS.md): few, so that many are resident. One
+# a thread keeps a third permutation within 64 registers.
+DRAW_BLOCK, NARROW_BLOCK, TABLE_BLOCK = 256, 128, 128
 WARPS = 4
+
+
+def kernel(fn: Callable[..., None]) -> Any:
+    """triton.jit, but compiled once for all numbers and addresses: Triton alone would compile anew
+    for a number that is 1 or a multiple of 16, and for an address that is none, as every other
+    batch's is where a batch has an odd size."""
+    given = inspect.signature(fn).parameters
+    names = [name for name, p in given.items() if p.annotation is not tl.constexpr]
+    return triton.jit(fn, do_not_specialize=names, do_not_specialize_on_alignment=names)
 
 
 def row_sizes(smallest: int, largest: int) -> int:
     """The SIZES of permute() for classes of smallest to largest members."""
     if largest < 32:
-        return permutation.FEW.value
-    return permutation.MIXED.value if smallest < 32 else permutation.GRID.value
+        return FEW.value
+    return MIXED.value if smallest < 32 else GRID.value
 
 
 def slot_sizes(n: int, a: int, b: int, in_order: bool = False) -> int:
     """The SIZES of permute() for slots [0, n)."""
     if in_order:
-        return permutation.IN_ORDER.value
+        return IN_ORDER.value
     if n < 32:
-        return permutation.FEW.value
-    return permutation.FULL_GRID.value if a * b == n else permutation.GRID.value
+        return FEW.value
+    return FULL_GRID.value if a * b == n else GRID.value
 
 
 def inverse(n: int) -> int:
@@ -36,53 +54,42 @@ def sides(a: int, b: int) -> tuple[int, int, int]:
     return a, max(b, 1), inverse(max(b, 1))
 
 
-def draw_fixed(
-    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
-    seed: int, g0: int, stride: int,
-) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a fixed plan; n * B * stride < 2^31.
+@dataclass(frozen=True)
+class Call:
+    """Fill out [n, B] i64 with batches g0, g0 + stride, ... of a plan; n * B * stride < 2^31, or
+    n = 1.
 
+    members   [M] i32 | i64; None: the dataset is sorted by class
     tables    of the plan, on the device
     given     the plan, what it knows of itself, and key_ends(n) on the device
     purposes  MEMBER, SLOT, ...: the words that tell keys' uses apart
     seed      64 bits, as a signed integer
     """
-    n, size = out.shape
-    rows, rank_row = tables
-    key_ends, n_keys = given.key_ends((n - 1) * stride + 1, out.device)
-    window = torch.empty((len(rows), draw.ROW.value), dtype=torch.int32, device=out.device)
-    keys = torch.empty((n_keys + n, 2), dtype=torch.int32, device=out.device)
-    draw.window_tables[(triton.cdiv(n_keys + n, TABLE_BLOCK),)](
-        window, keys, rows, key_ends,
-        len(rows), n_keys, n, len(rows).bit_length(), seed, g0, stride,
-        MEMBER=purposes.MEMBER, SLOT=purposes.SLOT, BLOCK=TABLE_BLOCK, num_warps=WARPS,
-    )  # fmt: skip
-    a, b = given.plan.grid
-    span = given.plan.smallest, given.plan.largest
-    draw.draw_fixed[(triton.cdiv(n * size, FIXED_BLOCK),)](
-        out, out if members is None else members, rows, rank_row, window, keys,
-        n * size, n_keys, size, inverse(size), *sides(a, b),
-        IDENTITY=members is None, SIZES=row_sizes(*span),
-        SLOT_SIZES=slot_sizes(size, a, b, given.by_class),
-        BLOCK=FIXED_BLOCK, num_warps=WARPS,
-    )  # fmt: skip
 
+    out: Tensor
+    members: Tensor | None
+    tables: list[Tensor]
+    given: Any
+    purposes: Any
+    seed: int
+    g0: int
+    stride: int
 
-def draw_random(
-    out: Tensor, members: Tensor | None, tables: list[Tensor], given, purposes,
-    seed: int, g0: int, stride: int,
-) -> None:  # fmt: skip
-    """Fill out [n, B] i64 with batches g0, g0 + stride, ..., each slot drawn; n * B < 2^31.
+    @property
+    def held(self) -> Tensor:
+        """Members, or some tensor that is not read."""
+        return self.out if self.members is None else self.members
 
-    As draw_fixed(); given.classes is [n, B] i64, the row of each slot where already drawn.
-    """
-    n, size = out.shape
-    (rows, cuts, guide), classes = tables[:3], given.classes
-    bits = (len(guide) - 1).bit_length() - 1
-    draw.draw_random[(triton.cdiv(n * size, RANDOM_BLOCK),)](
-        out, out if members is None else members, rows, cuts, guide,
-        out if classes is None else classes,
-        n * size, size, inverse(size), given.plan.steps, 32 - bits, seed, g0, stride,
-        PICK=purposes.PICK, DRAWN=classes is not None, IDENTITY=members is None,
-        BLOCK=RANDOM_BLOCK, num_warps=WARPS,
-    )  # fmt: skip
+    @property
+    def slots(self) -> tuple[int, int, int, int]:
+        """B, and the grid of its permutation."""
+        return self.out.shape[1], *sides(*self.given.plan.grid)
+
+    def options(self, block: int) -> dict[str, Any]:
+        """What kernels that draw members of classes are compiled for."""
+        plan, (_, size) = self.given.plan, self.out.shape
+        return {
+            "IDENTITY": self.members is None, "SIZES": row_sizes(plan.smallest, plan.largest),
+            "SLOT_SIZES": slot_sizes(size, *plan.grid, self.given.by_class), "BLOCK": block,
+            "num_warps": WARPS,
+        }  # fmt: skip

@@ -1,6 +1,6 @@
 """The keyed permutation on lanes: a bijection on [0, n) evaluated at one point each.
 
-All values are u32. Twin: gpusampler/cpu/permute.py::permute, equal bit for bit.
+All values are u32. Twin: gpusampler/cpu/permute.c, equal bit for bit.
 The tests that chose the constants are told in gpusampler/bits/random_bits.py.
 """
 

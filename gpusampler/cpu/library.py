@@ -24,11 +24,7 @@ log = logging.getLogger("gpusampler")
 
 NUMBER, POINTER = ctypes.c_int64, ctypes.c_void_p
 LABELS = (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER)  # what counting_sort.c begins with
-SIGNATURES: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(
-        ("draw_fixed", "draw_random", "draw_stratified", "draw_pk", "sort_by_class"),
-        (POINTER, NUMBER, NUMBER),
-    ),
+SIGNATURES: dict[str, tuple[Any, ...]] = {  # besides those that take a Call
     "count_labels": (*LABELS, POINTER),
     "place_labels": (*LABELS, POINTER, NUMBER, NUMBER),
 }

@@ -7,8 +7,7 @@ Knows nothing of weights, batches or randomness.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,13 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpusampler import checks
+from gpusampler import checks, frames
 from gpusampler.bits import fingerprint
 from gpusampler.index import checks as index_checks
-from gpusampler.index import class_lists, counting_sort, multilabel
-
-MOST_CLASSES = (1 << 31) - 1
-NUMBERED = "np.unique(labels, return_inverse=True)[1]"
+from gpusampler.index import class_lists, multilabel
+from gpusampler.index import labels as label_reading
+from gpusampler.index.grouping import group
 
 
 class ClassIndex:
@@ -33,6 +31,7 @@ class ClassIndex:
     offsets      [C+1] int64: class c owns members[offsets[c]:offsets[c+1]]
     sizes        [C] int64, members of each class
     num_classes, num_samples, device
+    names        of each class, a tuple; None where classes are numbers
 
     Mostly made by from_labels() and its like. By hand, of those parts, each of which is checked
     and copied; disjoint=True says, and is held to it, that no sample is a member twice.
@@ -45,6 +44,7 @@ class ClassIndex:
         num_samples: int,
         device: Any = None,
         disjoint: bool = False,
+        names: Sequence[Any] | None = None,
     ):
         where = getattr(members, "device", "cpu") if device is None else device
         samples = checks.integer("num_samples", num_samples, 1, 1 << 62)
@@ -54,11 +54,15 @@ class ClassIndex:
             raise ValueError(
                 "disjoint=True says that no sample is a member twice, and one is; leave it out"
             )
-        self._hold(found, ends, samples, where, disjoint)
+        if names is not None and len(names) != len(ends) - 1:
+            raise ValueError(f"names must be one a class, {len(ends) - 1}, not {len(names)}")
+        self._hold(found, ends, samples, where, disjoint, names)
 
     def _hold(
-        self, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any, disjoint: bool
-    ) -> None:
+        self, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any,
+        disjoint: bool, names: Sequence[Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.names = None if names is None else tuple(names)
         self.device = checks.device(device)
         self._disjoint = disjoint or members is None  # known to be
         self.host_offsets = offsets
@@ -68,11 +72,12 @@ class ClassIndex:
 
     @classmethod
     def _of_own(
-        cls, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any, disjoint: bool
-    ) -> ClassIndex:
+        cls, members: Tensor | None, offsets: np.ndarray, samples: int, device: Any,
+        disjoint: bool, names: Sequence[Any] | None = None,
+    ) -> ClassIndex:  # fmt: skip
         """Of parts that were made here, so that they belong together and are nobody else's."""
         made = cls.__new__(cls)
-        made._hold(members, offsets, samples, device, disjoint)
+        made._hold(members, offsets, samples, device, disjoint, names)
         return made
 
     @property
@@ -107,7 +112,7 @@ class ClassIndex:
         if target == self.device:
             return self
         return ClassIndex._of_own(
-            self.members, self.host_offsets, self.num_samples, target, self._disjoint
+            self.members, self.host_offsets, self.num_samples, target, self._disjoint, self.names
         )
 
     def carried(self, draws: np.ndarray) -> np.ndarray:
@@ -136,55 +141,53 @@ class ClassIndex:
 
     @classmethod
     def from_labels(
-        cls, labels: Any, num_classes: int | None = None, device: Any = None
-    ) -> ClassIndex:
+        cls, labels: Any, num_classes: int | None = None, device: Any = None, *,
+        ignore: Any = (), missing: str = "raise",
+    ) -> ClassIndex:  # fmt: skip
         """Group the samples of a dataset by their label.
 
-        labels       [N] whole numbers >= 0: list, NumPy array or tensor, of any integer dtype and
-                     strides, on any device. Not changed.
-        num_classes  C; None: the largest label + 1.
+        labels       [N] one for each sample: whole numbers >= 0 (list, NumPy array or tensor, of
+                     any integer dtype and strides, on any device), strings, bytes, members of an
+                     Enum; or a column of pandas, Polars, Arrow or Hugging Face. Not changed.
+        num_classes  C, where labels are numbers; None: the largest label + 1.
         device       where the index lives; None: with the labels.
-        Raises       TypeError: labels that are no numbers. ValueError: not one-dimensional, none,
-                     negative, fractional, NaN, or num_classes and above.
+        ignore       a label, or several, whose samples are left out: ignore=(-1, -100).
+        missing      "raise" | "drop": samples without a label (None, NaN, NA).
+        Returns      an index whose names are the strings in their order, or the categories as they
+                     are (all of an Enum or Categorical, also those without a sample).
+        Raises       TypeError: labels of several types, lists, complex numbers. ValueError: not
+                     one-dimensional, none left, missing, negative, fractional, or num_classes and
+                     above.
 
         >>> index = ClassIndex.from_labels([1, 0, 1, 2])
         >>> index.sizes.tolist(), index.members.tolist()
         ([1, 2, 1], [1, 0, 2, 3])
+        >>> index = ClassIndex.from_labels(["dog", "cat", None, "dog"], missing="drop")
+        >>> index.names, index.members.tolist()
+        (('cat', 'dog'), [1, 0, 3])
         """
-        repair = "pass one class number for each sample"
-        integers = (
-            f"pass integers, in a list, array or tensor; digits are read by labels = "
-            f"np.asarray(labels).astype(int), names are numbered by labels = {NUMBERED}, once "
-            f"samples without one (None, NaN) are left out"
-        )
-        found = checks.whole_numbers("labels", labels, repair, integers)
+        read = label_reading.read(labels, ignore, missing)
+        named = None if read.names is None else len(read.names)
+        if num_classes is not None and named is not None:
+            raise ValueError(
+                f"num_classes goes with labels that are numbers, and these are {named} names; "
+                f"leave it out"
+            )
+        repair = "pass one class for each sample"
+        found = checks.whole_numbers("labels", read.numbers, repair, "pass integers or strings")
         found = found.to(torch.uint8) if found.dtype == torch.bool else found
         if len(found) == 0:
+            left = f", and none of {read.samples} samples has a class" if read.samples else ""
             raise ValueError(
-                f"labels must be one-dimensional and not empty, not shape (0,); {repair}"
+                f"labels must be one-dimensional and not empty, not shape (0,){left}; {repair}"
             )
-        if num_classes is not None:
-            num_classes = checks.integer("num_classes", num_classes, 1, MOST_CLASSES)
-        low, high = (int(x) for x in torch.aminmax(found))
-        classes = high + 1 if num_classes is None else num_classes
-        if low < 0 or high >= classes:
-            raise ValueError(_label_error(found, classes, num_classes is None))
-        if high > MOST_CLASSES - 1:
-            raise ValueError(
-                f"labels must number the classes from 0 on, below 2^31 - 1, but the largest label "
-                f"is {high}; renumber them with labels = {NUMBERED}"
-            )
-        if num_classes is None and classes > max(1 << 24, 16 * len(found)):
-            raise ValueError(
-                f"labels must number the classes from 0 on, but {len(found)} labels reach {high}; "
-                f"renumber them with labels = {NUMBERED}, or pass num_classes={classes} if so many "
-                f"are meant"
-            )
-        sizes, members = (_group_on_host if found.device.type == "cpu" else _group_on_device)(
-            found, classes
-        )
+        sizes, places = group(found, num_classes if named is None else named)
+        if read.kept is not None:
+            kept = torch.from_numpy(read.kept)
+            kept = kept.to(torch.int32) if read.samples < 1 << 31 else kept
+            places = kept if places is None else kept[places.cpu().long()]
         where = found.device if device is None else device
-        return cls._of_own(members, _offsets(sizes), len(found), where, True)
+        return cls._of_own(places, _offsets(sizes), read.samples, where, True, read.names)
 
     @classmethod
     def from_class_idxs(cls, class_idxs: Sequence[Any], device: Any = None) -> ClassIndex:
@@ -194,6 +197,7 @@ class ClassIndex:
                      arrays or tensors, mixed; or one mask of all samples for each class. Not
                      changed. Classes may overlap; an index that a class names twice is two members
                      of it. Ranges that follow each other from 0 on take no memory, however long.
+                     Or a dict of those by class, whose keys become the names.
         device       where the index lives; None: the CPU.
         Raises       TypeError: an index that is no whole number. ValueError: no class, none with
                      a member, a negative or fractional index.
@@ -203,18 +207,43 @@ class ClassIndex:
         """
         if isinstance(class_idxs, ClassIndex):
             return class_idxs if device is None else class_idxs.to(device)
+        names = None
+        if isinstance(class_idxs, Mapping):
+            names, class_idxs = tuple(class_idxs), list(class_idxs.values())
         found = class_lists.grouped(class_idxs)
         filled = int(np.count_nonzero(found.sizes))
         if filled > max(32, 4 * found.samples):
-            warnings.warn(
+            frames.warn(
                 f"{filled} classes share {found.samples} samples: these look like one row a "
                 f"sample, not one a class. Pass ClassIndex.from_labels(labels), one label a "
-                f"sample, or for several ClassIndex.from_multilabel(indicator)",
-                stacklevel=2,
+                f"sample, or for several ClassIndex.from_multilabel(indicator)"
             )
         members = None if found.members is None else torch.from_numpy(found.members)
         where = "cpu" if device is None else device
-        return cls._of_own(members, _offsets(found.sizes), found.samples, where, found.disjoint)
+        parts = members, _offsets(found.sizes), found.samples, where, found.disjoint
+        return cls._of_own(*parts, names)
+
+    @classmethod
+    def from_tags(cls, tags: Any, device: Any = None) -> ClassIndex:
+        """Take samples that carry any number of classes, as a list of tags each.
+
+        tags     [N] for each sample its tags, strings or integers; none: it is never drawn.
+        device   where the index lives; None: the CPU.
+        Returns  an index with the tags as names, in their order. See from_multilabel().
+        Raises   TypeError: a sample's tags are no list, tags of several types. ValueError: none.
+
+        >>> index = ClassIndex.from_tags([["sea", "sky"], ["sky"], []])
+        >>> index.names, index.sizes.tolist(), index.members.tolist()
+        (('sea', 'sky'), [1, 2], [0, 0, 1])
+        """
+        classes, samples, names, n = label_reading.tags(tags)
+        if not names:
+            raise ValueError(f"tags must name a class, and {n} samples have none; mend the data")
+        members = torch.from_numpy(samples)
+        members = members.to(torch.int32) if n < 1 << 31 else members
+        sizes = np.bincount(classes, minlength=len(names))
+        where = "cpu" if device is None else device
+        return cls._of_own(members, _offsets(sizes), n, where, False, names)
 
     @classmethod
     def from_multilabel(cls, indicator: Any, device: Any = None) -> ClassIndex:
@@ -243,37 +272,3 @@ class ClassIndex:
 def _offsets(sizes: np.ndarray) -> np.ndarray:
     class_lists.refuse_large(sizes)
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-
-
-def _label_error(labels: Tensor, classes: int, guessed: bool) -> str:
-    wrong = torch.nonzero((labels < 0) | (labels >= classes))
-    if len(wrong) == 0:
-        return (
-            "labels must stay as they are while they are read, and they changed; wait for what "
-            "writes them, or pass a copy"
-        )
-    at = int(wrong[0])
-    value = int(labels[at])
-    rule = "labels must be >= 0" if guessed else f"labels must be in [0, {classes})"
-    if value >= classes:
-        repair = f"renumber the classes from 0 on, or pass num_classes={int(labels.max()) + 1}"
-    else:
-        repair = (
-            f"where that is no class, leave its samples out: labels = np.asarray(labels), if they "
-            f"are a list, and ClassIndex.from_class_idxs([labels == c for c in range({classes})]); "
-            f"where it is one, renumber with labels = {NUMBERED}"
-        )
-    return f"{rule}, but label {at} is {value}; {repair}"
-
-
-def _group_on_host(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
-    sizes, places = counting_sort.group(labels.numpy(), classes)
-    return sizes, None if places is None else torch.from_numpy(places)
-
-
-def _group_on_device(labels: Tensor, classes: int) -> tuple[np.ndarray, Tensor | None]:
-    sizes = torch.bincount(labels.to(torch.int64), minlength=classes).cpu().numpy()
-    if bool((labels[1:] >= labels[:-1]).all()):
-        return sizes, None
-    places = torch.sort(labels, stable=True).indices
-    return sizes, places.to(torch.int32) if len(labels) < 1 << 31 else places

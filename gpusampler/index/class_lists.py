@@ -8,7 +8,6 @@ What is sorted by class is never written out. Knows nothing of labels.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -85,11 +84,6 @@ def refuse_large(sizes: np.ndarray) -> None:
 
 def _rows(class_idxs: Any) -> list[Any]:
     """What was passed, as a list of one thing a class."""
-    if isinstance(class_idxs, Mapping):
-        raise TypeError(
-            f"{RULE}, not a {type(class_idxs).__name__}; pass "
-            f"[x[c] for c in sorted(x)], in the order of the classes"
-        )
     if isinstance(class_idxs, (str, bytes)) or not hasattr(class_idxs, "__iter__"):
         raise TypeError(f"{RULE}, not {type(class_idxs).__name__}; pass a list of lists")
     sparse = isinstance(class_idxs, Tensor) and class_idxs.layout not in (torch.strided, JAGGED)

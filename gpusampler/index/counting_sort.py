@@ -15,6 +15,28 @@ from gpusampler.cpu import library, parallel
 LEAST_PER_THREAD = 1 << 18
 
 
+def _type(labels: np.ndarray) -> int:
+    """Bytes of a label, negative where it has a sign."""
+    return labels.itemsize if labels.dtype.kind == "u" else -labels.itemsize
+
+
+def _count(labels: np.ndarray, begin: int, end: int, counts: np.ndarray, seen: np.ndarray) -> None:
+    """Add to counts; seen becomes the descents, the first and the last label, and how many labels
+    were no class."""
+    library.opened().count_labels(
+        labels.ctypes.data, _type(labels), begin, end, counts.ctypes.data, len(counts),
+        seen.ctypes.data,
+    )  # fmt: skip
+
+
+def _place(labels: np.ndarray, begin: int, end: int, heads: np.ndarray, places: np.ndarray) -> None:
+    """Each place goes to its label's head, which moves on; without a class or room, nowhere."""
+    library.opened().place_labels(
+        labels.ctypes.data, _type(labels), begin, end, heads.ctypes.data, len(heads),
+        places.ctypes.data, len(places), places.itemsize,
+    )  # fmt: skip
+
+
 def group(
     labels: np.ndarray, num_classes: int, wide: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -26,9 +48,7 @@ def group(
              each, None where the labels ascend already.
     Raises   ValueError: the labels changed meanwhile.
     """
-    n, data = len(labels), labels.ctypes.data
-    kind = labels.itemsize if labels.dtype.kind == "u" else -labels.itemsize
-    count_labels, place_labels = library.opened().count_labels, library.opened().place_labels
+    n, labels = len(labels), np.ascontiguousarray(labels)
     threads = parallel.threads_for(n, max(LEAST_PER_THREAD, 4 * num_classes))
     each = -(-n // threads) if n else 1
     parts = -(-n // each)
@@ -36,10 +56,7 @@ def group(
     seen = np.zeros((parts, 4), np.int64)
 
     def count(begin: int, end: int) -> None:
-        part = begin // each
-        count_labels(
-            data, kind, begin, end, counts[part].ctypes.data, num_classes, seen[part].ctypes.data
-        )
+        _count(labels, begin, end, counts[begin // each], seen[begin // each])
 
     parallel.run(count, n, each, threads)
     sizes = counts.sum(axis=0)
@@ -55,10 +72,7 @@ def group(
     places = np.empty(n, np.int64 if wide else np.int32)
 
     def place(begin: int, end: int) -> None:
-        place_labels(
-            data, kind, begin, end, heads[begin // each].ctypes.data, num_classes,
-            places.ctypes.data, n, places.itemsize,
-        )  # fmt: skip
+        _place(labels, begin, end, heads[begin // each], places)
 
     parallel.run(place, n, each, threads)
     _check(np.array_equal(heads, ends))  # then each wrote its own places, and all of them

@@ -1,16 +1,18 @@
 """Kinds: of each op, by its name, the plan whose tables it takes and what fills out on a device.
 
-Names functions and imports none of them: each backend is imported on its first use.
+Kernels are named and not imported, since a process without a GPU has no need of Triton.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
+from gpusampler.cpu import fixed, pk, random, stratified
 from gpusampler.plans import blocks
 from gpusampler.plans.fixed import FixedPlan
 from gpusampler.plans.pk import PKPlan
@@ -24,12 +26,12 @@ class Kind:
 
     plan    the plan's type
     twin    what fills out on the CPU
-    launch  what fills out on a GPU
+    launch  the name of what fills out on a GPU
     unique  whether the plan has blocks
     """
 
     plan: Any
-    twin: str
+    twin: Callable[..., None]
     launch: str
     unique: bool = False
 
@@ -51,27 +53,16 @@ class Kind:
 
 
 KINDS = {
-    "fixed": Kind(
-        FixedPlan, "gpusampler.cpu.twin.draw_fixed", "gpusampler.kernels.launch.draw_fixed"
-    ),
-    "random": Kind(
-        RandomPlan, "gpusampler.cpu.twin.draw_random", "gpusampler.kernels.launch.draw_random"
-    ),
-    "stratified": Kind(
-        StratifiedPlan,
-        "gpusampler.cpu.twin.draw_stratified",
-        "gpusampler.kernels.stratified.draw_stratified",
-    ),
-    "pk": Kind(PKPlan, "gpusampler.cpu.twin.draw_pk", "gpusampler.kernels.pk.launch"),
+    "fixed": Kind(FixedPlan, fixed.draw, "gpusampler.kernels.fixed.launch"),
+    "random": Kind(RandomPlan, random.draw, "gpusampler.kernels.random.launch"),
+    "stratified": Kind(StratifiedPlan, stratified.draw, "gpusampler.kernels.stratified.launch"),
+    "pk": Kind(PKPlan, pk.draw, "gpusampler.kernels.pk.launch"),
     "fixed_unique": Kind(
-        FixedPlan,
-        "gpusampler.cpu.twin.draw_fixed",
-        "gpusampler.kernels.unique.launch_fixed",
-        unique=True,
+        FixedPlan, fixed.draw, "gpusampler.kernels.unique.launch_fixed", unique=True
     ),
     "stratified_unique": Kind(
         StratifiedPlan,
-        "gpusampler.cpu.twin.draw_stratified",
+        stratified.draw,
         "gpusampler.kernels.unique.launch_stratified",
         unique=True,
     ),

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import define, impl, register_fake
 
 from gpusampler.bits import random_bits
-from gpusampler.cpu import twin
+from gpusampler.cpu import order
 from gpusampler.ops import class_order, given
 from gpusampler.ops.kinds import KINDS
 
@@ -52,11 +51,7 @@ def _function(path: str) -> Callable[..., None]:
     return getattr(import_module(module), name)
 
 
-def _array(members: Tensor | None) -> Any:
-    return None if members is None else members.numpy()
-
-
-def _register(kind: str, fill: str, launch: str) -> None:
+def _register(kind: str, fill: Callable[..., None], launch: str) -> None:
     name = f"gpusampler::draw_{kind}"
     define(name, SCHEMA)
 
@@ -65,11 +60,11 @@ def _register(kind: str, fill: str, launch: str) -> None:
         found, n = given.checked(kind, out, members, tables, numbers, g0, stride)
         if n == 0:
             return
-        held, filled, guide = _array(members), out.numpy(), found.order_guide
-        places = held if guide is None else None
-        _function(fill)(filled, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
+        guide = found.order_guide
+        places = members if guide is None else None
+        fill(out, places, found, seed % (1 << 64), g0, stride if n > 1 else 1)
         if guide is not None:
-            twin.by_class(filled, held, guide)
+            order.by_class(out, members, guide)
 
     @impl(name, "CUDA")
     def _on_cuda(out, members, tables, numbers, seed, g0, stride):

@@ -7,6 +7,7 @@ Knows nothing of what they are for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -43,6 +44,25 @@ def read(name: str, values: Any, classes: int) -> np.ndarray:
         found = exact.widened(found)
     _refuse_out_of_range(name, found)
     return found
+
+
+def by_name(name: str, values: Any, names: Sequence[Any] | None) -> Any:
+    """A dict by class name as a list in the order of the classes; all else as it is.
+
+    >>> by_name("shares", {"dog": 1, "cat": 3}, ("cat", "dog"))
+    [3, 1]
+    """
+    if names is None or not isinstance(values, Mapping):
+        return values
+    without = [label for label in names if label not in values]
+    unknown = [label for label in values if label not in names]
+    if without or unknown:
+        fault = f"{without[0]!r} has none" if without else f"{unknown[0]!r} is no class"
+        raise ValueError(
+            f"{name} must have a number for each class by its name, and {fault}; name all of "
+            f"index.names, and no other, with 0 for what is not to be drawn"
+        )
+    return [values[label] for label in names]
 
 
 def _array(name: str, values: Any) -> np.ndarray:

@@ -50,6 +50,7 @@ from gpusampler.plans.weights import Weights
 
 MAX_BATCHES = 1 << 42  # shares of ticks are of 63 bits
 LEAST_ROUND = 256  # batches
+CLASS, RANK = range(2)  # columns of base_rows
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class StratifiedPlan:
 
     batch_size, extra  B, and how many of them are extras
     rows        [C, 8] int32: class_rows(), SIZE 1 where a class is empty
-    base_rows   [A, 2] int32, ascending: class id and first rank of each class with base draws
+    base_rows   [A, 2] int32, ascending: CLASS id and first RANK of each class with base draws
     rank_row    [B - extra] int32: the base row of each rank of base draws
     start       [C] int64: draws of each class before r = 0
     leaf_class  [L] int32: the class of each leaf of the tree, in ascending order of its rest
@@ -158,7 +159,7 @@ class StratifiedPlan:
 
         [A] int64; n_batches can touch so many cycles wherever they begin.
         """
-        rows = self.rows[self.base_rows[:, 0]].astype(np.int64)
+        rows = self.rows[self.base_rows[:, CLASS]].astype(np.int64)
         size = rows[:, SIZE]
         cycles = np.where(size == 1, 1, n_batches * (rows[:, BASE] + 1) // size + 2)
         return np.cumsum(cycles)

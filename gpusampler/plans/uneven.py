@@ -5,12 +5,13 @@ Takes integer weights and the counts of a batch. Gives warnings.
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from gpusampler import checks
+from gpusampler import checks, frames
 from gpusampler.plans.weights import Weights
 
 
@@ -22,20 +23,24 @@ class StarvedClassWarning(UnevenShareWarning):
     """A class with a positive weight has no slot in a fixed batch, and is never drawn."""
 
 
-def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
+def warn_uneven(weights: Weights, counts: np.ndarray, names: Sequence[Any] | None = None) -> None:
     """Tell how many classes get over 10 % more or less than they are due, and which is the worst;
     and of those that get nothing the names, 10 at most."""
     off, worst = _far_off(weights, counts)
     if off == 0:
         return
     size, classes = int(counts.sum()), len(counts)
+
+    def called(c: int) -> str:
+        return str(c) if names is None else repr(names[c])
+
     larger = enough(weights, size)
     by_size = "" if larger is None else f", or batch_size={larger}, where none does"
     due = size * weights.values[weights.which[worst]] / weights.total
     far = (
-        f"{off} of {classes} classes get over 10 % more or less than their share; the worst, class "
-        f"{worst}, gets {counts[worst]} of {size} draws in every batch, and is due {due:.4g} "
-        f"({counts[worst] / due - 1:+.0%}). "
+        f"{off} of {classes} classes get over 10 % more or less than their share; the worst, "
+        f"class {called(worst)}, gets {counts[worst]} of {size} draws in every batch, and is due "
+        f"{due:.4g} ({counts[worst] / due - 1:+.0%}). "
     )
     starved = np.flatnonzero(weights.positive() & (counts == 0))
     if len(starved) == 0:
@@ -43,16 +48,16 @@ def warn_uneven(weights: Weights, counts: np.ndarray, stacklevel: int) -> None:
             f"{far}Use kind='stratified', which keeps each share over time, kind='random', which "
             f"does by chance{by_size}"
         )
-        warnings.warn(text, UnevenShareWarning, stacklevel=stacklevel)
+        frames.warn(text, UnevenShareWarning)
         return
-    named = ", ".join(map(str, starved[:10].tolist()))
+    named = ", ".join(map(called, starved[:10].tolist()))
     more = f" and {len(starved) - 10} more" if len(starved) > 10 else ""
     text = (
         f"every batch leaves out {len(starved)} of {classes} classes: {named}{more}; "
         f"a batch of {size} is too small to give each a slot by its weight. {far}"
         f"Use kind='stratified', give them more weight{by_size}"
     )
-    warnings.warn(text, StarvedClassWarning, stacklevel=stacklevel)
+    frames.warn(text, StarvedClassWarning)
 
 
 def enough(weights: Weights, size: int) -> int | None:

@@ -97,7 +97,7 @@ class WeightedFixedBatchSampler(MixedBatchSampler):
     def warn_of(self, mark: Mark, scheduled: bool) -> None:
         if not (scheduled and self._warned):  # a schedule's mixes are many, and much alike
             self._warned = self._warned or scheduled
-            warn_uneven(mark.mix, self.counts_of(mark), stacklevel=6)
+            warn_uneven(mark.mix, self.counts_of(mark), self.index.names)
 
     def counts_of(self, mark: Mark) -> np.ndarray:
         """[C] int64: the counts in every batch of this mix."""

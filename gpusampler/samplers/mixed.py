@@ -10,6 +10,7 @@ from typing import Any
 
 from gpusampler import checks
 from gpusampler.plans import mixes, weights
+from gpusampler.plans.class_numbers import by_name
 from gpusampler.plans.weights import Weights
 from gpusampler.stream import packing
 from gpusampler.stream.history import Mark
@@ -76,8 +77,9 @@ class MixedBatchSampler(StreamBatchSampler):
     def set_shares(self, shares: Any) -> None:
         """Let each class have this part of the draws from the next epoch boundary on.
 
-        shares  [C] numbers >= 0, one a class, in any unit, as shares= of SamplerFactory.get(); for
-                mixes that follow a loss or an accuracy. See set_alpha().
+        shares  [C] numbers >= 0, one a class, in any unit, or a dict of them by class name, as
+                shares= of SamplerFactory.get(); for mixes that follow a loss or an accuracy. See
+                set_alpha().
         """
         self._change(self._given(shares=shares))
 
@@ -104,10 +106,12 @@ class MixedBatchSampler(StreamBatchSampler):
             )
         if isinstance(class_weights, Weights):
             return replace(class_weights, which=class_weights.which.copy())
+        class_weights = by_name("class_weights", class_weights, self.index.names)
         return rule(class_weights, self.index.host_sizes, self._drop_empty, "class_weights")
 
     def _given(self, **numbers: Any) -> Weights:
-        return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **numbers)
+        named = {k: by_name(k, values, self.index.names) for k, values in numbers.items()}
+        return mixes.mix(self.index.host_sizes, drop_empty=self._drop_empty, **named)
 
     def _change(self, mix: Weights, schedule: Any = None, told: Any = None) -> None:
         with self._changes:

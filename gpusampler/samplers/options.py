@@ -19,7 +19,7 @@ Alpha: TypeAlias = "Number | Callable[[int], Number] | None"
 
 
 class Options(TypedDict, total=False):
-    """What every kind takes."""
+    """What every kind takes, of any value."""
 
     device: str | torch.device | int | None
     seed: int | None
@@ -27,9 +27,14 @@ class Options(TypedDict, total=False):
     shard: Any
     unbroken: bool
     order: Literal["shuffle", "class"]
-    unique: bool
     drop_empty: bool
     sampler: Any
+
+
+class PKOptions(Options, total=False):
+    """What kind "pk" takes besides its P and K."""
+
+    unique: Literal[True]
 
 
 class MixOptions(Options, total=False):
@@ -43,7 +48,14 @@ class MixOptions(Options, total=False):
     threshold: Number | None
 
 
+class PassOptions(MixOptions, total=False):
+    """What kinds "fixed" and "stratified" take, which go through a class's members in passes."""
+
+    unique: bool
+
+
 class RandomOptions(MixOptions, total=False):
     """What kind "random" takes."""
 
+    unique: Literal[False]
     class_draw: Literal["multinomial", "counter"]

@@ -173,6 +173,7 @@ class Batches:
             counts,
             self.index.carried(counts),
             self.n_batches,
+            self.index.names,
         )
 
     def batch(self, g: int) -> Tensor:

@@ -7,7 +7,6 @@ Knows nothing of samplers. torch.distributed is only asked, never initialised.
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from gpusampler import checks
+from gpusampler import checks, frames
 
 AUTO = "auto"
 SHARE = "share"  # the rank whose batches are taken
@@ -134,10 +133,9 @@ def check_share(n_batches: int, world_size: int) -> None:
         )
     unused = n_batches % world_size
     if unused:
-        warnings.warn(
+        frames.warn(
             f"{n_batches} batches an epoch over {world_size} ranks leave {unused} of each epoch "
-            f"unused; make n_batches a multiple of {world_size}",
-            stacklevel=4,
+            f"unused; make n_batches a multiple of {world_size}"
         )
 
 

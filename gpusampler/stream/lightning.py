@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.utils.data import DistributedSampler, Sampler, SequentialSampler
 
-from gpusampler.stream import frames
+from gpusampler import frames
 
 FABRIC = "lightning.fabric", "lightning_fabric"
 TRAINER = "lightning.pytorch", "pytorch_lightning"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler
 
-from gpusampler import checks
+from gpusampler import checks, frames
 from gpusampler.bits import fingerprint
 from gpusampler.ops import graphs
 from gpusampler.stream import distributed, lightning, state, trainers
@@ -268,10 +267,10 @@ class StreamBatchSampler(Batches, BatchSampler):
                 self._history.at(epoch, self)
             self._position.parted(self._history)
             self._position, some = self._position.begun(self._layout)
-        trainers.warn_of_workers_alike(self, stacklevel=4)
+        trainers.warn_of_workers_alike(self)
         left = [] if trainers.is_made_to_be_left() else what_is_left(some, self._layout)
         for message in left:
-            warnings.warn(message, stacklevel=3)
+            frames.warn(message)
         return some
 
     def _hand(self, some: Pass) -> None:

@@ -6,7 +6,6 @@ Knows trainers by name and imports none.
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Mapping
 from types import FrameType
@@ -14,13 +13,14 @@ from typing import Any
 
 from torch.utils.data import get_worker_info
 
-from gpusampler.stream import distributed, frames, lightning
+from gpusampler import frames
+from gpusampler.frames import LOADERS
+from gpusampler.stream import distributed, lightning
 
 ACCELERATE = "accelerate.data_loader"
 IGNITE = "ignite.engine.deterministic"
 MMENGINE = "mmengine.runner.loops"
 NODES = "torchdata.nodes.adapters"
-LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful_dataloader"
 GROUPING = "torch.utils.data.sampler", "torchdata.stateful_dataloader.sampler"
 BATCHER = "torchdata.nodes.batch"
 NODES_BETWEEN = NODES, "torchdata.nodes.base_node"
@@ -129,18 +129,14 @@ def warn_of_batches_alike(sampler: Any) -> None:
     if processes == 1 or sampler.world_size > 1 or sampler.share_was_said or sampler in _told:
         return
     _told.add(sampler)
-    asks = frames.behind(frames.asking(), LOADERS)
-    where = ("<unknown>", 1) if asks is None else (asks.f_code.co_filename, asks.f_lineno)
-    warnings.warn_explicit(
+    frames.warn(
         f"each of {processes} processes gets the same batches from this sampler; pass "
         f"shard='auto' to share them out, or shard=(0, 1) where all are meant to get the same, as "
-        f"tensor-parallel peers are",
-        UserWarning,
-        *where,
+        f"tensor-parallel peers are"
     )
 
 
-def warn_of_workers_alike(sampler: Any, stacklevel: int) -> None:
+def warn_of_workers_alike(sampler: Any) -> None:
     """Warn once, in the first of a DataLoader's workers, where each of them iterates the whole of
     this sampler, as an IterableDataset does that holds it."""
     here = get_worker_info()
@@ -149,12 +145,11 @@ def warn_of_workers_alike(sampler: Any, stacklevel: int) -> None:
     if sampler.world_size % here.num_workers == 0 or sampler.share_was_said:
         return
     _told.add(sampler)
-    warnings.warn(
+    frames.warn(
         f"each of {here.num_workers} workers of a DataLoader iterates this sampler and gets the "
         f"same batches; iterate it in the main process, as DataLoader(dataset, "
         f"batch_sampler=sampler), or let each worker iterate sampler.shard(info.id, "
-        f"info.num_workers), of info = torch.utils.data.get_worker_info()",
-        stacklevel=stacklevel,
+        f"info.num_workers), of info = torch.utils.data.get_worker_info()"
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from reference import slow_kinds, slow_reference
 
 from gpusampler.bits import random_bits
-from gpusampler.cpu import twin
+from gpusampler.cpu import order
 from gpusampler.ops import class_order, windows
 from gpusampler.ops.given import Given
 from gpusampler.ops.kinds import KINDS as KINDS_OF_OPS
@@ -158,11 +158,11 @@ def cpu(
     case: Case, g0: int, n: int = 1, stride: int = 1, classes: np.ndarray | None = None
 ) -> list[list[int]]:
     out, given = case.poisoned(n), given_of(case, classes)
-    fill = windows._function(KINDS_OF_OPS[case.op].twin)
+    fill = KINDS_OF_OPS[case.op].twin
     guide = given.order_guide
     fill(out, case.members if guide is None else None, given, case.seed, g0, stride)
     if guide is not None:
-        twin.by_class(out, case.members, guide)
+        order.by_class(out, case.members, guide)
     return out.tolist()
 
 

@@ -17,9 +17,10 @@ from reference import slow_reference as slow
 
 from gpusampler import ClassIndex
 from gpusampler.bits import random_bits
-from gpusampler.cpu import twin as cpu
-from gpusampler.cpu import twin as cpu_pk
-from gpusampler.cpu import twin as cpu_stratified
+from gpusampler.cpu import fixed as cpu_fixed
+from gpusampler.cpu import pk as cpu_pk
+from gpusampler.cpu import random as cpu_random
+from gpusampler.cpu import stratified as cpu_stratified
 from gpusampler.ops.given import Given
 from gpusampler.plans import fixed as plan
 from gpusampler.plans import pk as plan_pk
@@ -83,10 +84,10 @@ class Large:
 
 
 FILLS = {
-    "FixedPlan": cpu.draw_fixed,
-    "StratifiedPlan": cpu_stratified.draw_stratified,
-    "PKPlan": cpu_pk.draw_pk,
-    "RandomPlan": cpu.draw_random,
+    "FixedPlan": cpu_fixed.draw,
+    "StratifiedPlan": cpu_stratified.draw,
+    "PKPlan": cpu_pk.draw,
+    "RandomPlan": cpu_random.draw,
 }
 
 
@@ -97,11 +98,11 @@ def twin(made, g0, n=1, stride=1, batch_size=None):
 
 
 def kernel(made, g0, n, stride, device):
-    from gpusampler.kernels import launch, pk, stratified
+    from gpusampler.kernels import fixed, pk, stratified
 
     fill = {
-        "FixedPlan": launch.draw_fixed,
-        "StratifiedPlan": stratified.draw_stratified,
+        "FixedPlan": fixed.launch,
+        "StratifiedPlan": stratified.launch,
         "PKPlan": pk.launch,
     }[type(made).__name__]
     out = torch.full((n, made.batch_size), POISON, dtype=torch.int64, device=device)

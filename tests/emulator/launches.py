@@ -1,11 +1,12 @@
 """The kernels' own launches, with the PTX emulator in place of a GPU.
 
     with Emulated("cuda:90") as machine:
-        launch.draw_fixed(out, members, tables, ...)
+        fixed.launch(out, members, tables, ...)
 
 Within, `kernel[grid](...)` compiles the kernel ahead of time for what it is given and executes the
-PTX; Recorded only notes what would be compiled. Types are those of the kernel's annotations and of
-the tensors, so that nothing of a launch is said twice. Outputs must be wholly written.
+PTX; Recorded only notes what would be compiled, and the key by which Triton would find it. Types
+are those of the kernel's annotations and of the tensors, so that nothing of a launch is said twice.
+Outputs must be wholly written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from triton.backends.compiler import GPUTarget
+from triton.compiler import make_backend
+from triton.runtime import jit
 from triton.runtime.jit import KernelInterface
 
 from emulator import aot, ptx
@@ -27,16 +31,16 @@ TABLES = {
     "pk_visits": ("visits_ptr", "first_ptr", "keys_ptr"),
     "window_keys": ("window_ptr", "keys_ptr"),
     "class_extras": ("extras_ptr",),
-    "base_ordinals": ("ordinals_ptr",),
     "slot_keys": ("keys_ptr",),
 }
 
 
 class Recorded:
-    """Notes the specs of the kernels that are launched within, by name."""
+    """Notes the specs of the kernels that are launched within, by name, and Triton's keys: two
+    launches of one key run the same code."""
 
     def __init__(self, target: str):
-        self.target, self.specs = target, dict[str, aot.Spec]()
+        self.target, self.specs, self.keys = target, dict[str, aot.Spec](), set[str]()
 
     def __enter__(self) -> Any:
         self._plain = KernelInterface.__getitem__
@@ -51,6 +55,7 @@ class Recorded:
             signature = inspect.signature(kernel.fn).parameters
             given = dict(zip(signature, args, strict=False))
             spec = self._spec(kernel, given, signature, constexprs, num_warps)
+            self.keys.add(self._key(kernel, args, constexprs | {"num_warps": num_warps}))
             self.run(kernel.fn.__name__, grid, given, spec)
 
         return run
@@ -70,6 +75,15 @@ class Recorded:
             "constexprs": constexprs,
             "num_warps": num_warps,
         }
+
+    def _key(self, kernel: Any, args: tuple[Any, ...], options: dict[str, Any]) -> str:
+        compiled = kernel
+        if not isinstance(kernel, jit.JITFunction):  # interpreted in this process
+            compiled = jit.JITFunction(kernel.fn, **kernel.kwargs)
+        backend = make_backend(GPUTarget("cuda", 90, 32))
+        bind = jit.create_function_from_signature(compiled.signature, compiled.params, backend)
+        _, specialization, rest = bind(*args, **options)
+        return f"{kernel.fn.__name__} {jit.compute_cache_key({}, specialization, rest)}"
 
     def run(self, name: str, grid: tuple[int, ...], given: dict[str, Any], spec: aot.Spec) -> None:
         chosen = [f"{key}={value}" for key, value in spec["constexprs"].items()]

@@ -153,14 +153,21 @@ class Histories(RuleBasedStateMachine):
         alpha=st.sampled_from([0, 0.5, *CURVES.values()]),
         window=st.sampled_from([1, 2, 100]),
         share=SHARES,
+        unique=RARELY,
+        by_class=RARELY,
     )
-    def begin(self, kind, n_batches, unbroken, alpha, window, share):
+    def begin(self, kind, n_batches, unbroken, alpha, window, share, unique, by_class):
         self.kind, self.seen, self.all, self.begun = kind, {}, [], []
         self.options = {**KINDS[kind], "n_batches": n_batches, "device": "cpu", "seed": slow.SEED}
         if kind != "pk":
             self.options["alpha"] = alpha
         if unbroken:
             self.options["unbroken"] = True
+        unique = unique and kind in ("fixed", "stratified")
+        if unique:
+            self.options["unique"] = True
+        order = "class" if by_class else "shuffle"
+        self.options["order"] = order
         batch_size = slow.CLASSES * slow.PER_CLASS if kind == "pk" else 8
         self.options |= {"batch_size": batch_size, "window_bytes": 16 * batch_size * window}
         self.patched = random_kind.DRAW_BLOCK_SLOTS, stream.LIST_WINDOW_BYTES
@@ -170,7 +177,9 @@ class Histories(RuleBasedStateMachine):
         )
         curve = alpha if callable(alpha) and kind != "pk" else None
         mixes = ((0, slow.by_alpha(curve.of(0) if curve else alpha if kind != "pk" else 1)),)
-        timeline = slow.Timeline(kind, n_batches, batch_size, mixes, curve, 1)
+        timeline = slow.Timeline(
+            kind, n_batches, batch_size, mixes, curve, 1, unique=unique, order=order
+        )
         self.first = slow.Stream(timeline, unbroken)
         return self.known(self.sharded(Sampler(self.made(), self.first.copied()), share))
 
@@ -469,6 +478,30 @@ class Histories(RuleBasedStateMachine):
             assert all(each in built for each in thread.built)
         self.looked_at(walk.of)
 
+    @rule(one=walks, other=walks, n=st.integers(1, 6))
+    def two_that_iterate(self, one, other, n):
+        """Two threads go on with an iterator each, of one sampler or of two."""
+        assume(one is not other)
+        for walk in (one, other):
+            if walk.model is None:
+                self.next_of(walk)
+        threads = [Iterating(walk.real, n) for walk in (one, other) if not walk.over]
+        begun = [walk for walk in (one, other) if not walk.over]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        Curve.asked.clear()
+        for walk, thread in zip(begun, threads, strict=True):
+            if thread.error:
+                raise thread.error
+            for found in thread.found:
+                expected = walk.of.model.hand(walk.model)
+                assert found == expected
+                walk.over = expected is None
+        for walk in begun:
+            self.looked_at(walk.of)
+
     def next_among_threads(self, walk):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -476,6 +509,26 @@ class Histories(RuleBasedStateMachine):
         expected = walk.of.model.hand(walk.model)
         assert (None if found is None else as_lists(found)) == expected
         walk.over = expected is None
+
+
+class Iterating(threading.Thread):
+    """Takes the next few of an iterator."""
+
+    def __init__(self, iterator: Any, n: int):
+        super().__init__()
+        self.iterator, self.n = iterator, n
+        self.found: list[list[int] | None] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for _ in range(self.n):
+                found = next(self.iterator, None)
+                self.found.append(None if found is None else as_lists(found))
+                if found is None:
+                    return
+        except BaseException as error:  # the rule raises it
+            self.error = error
 
 
 class Asking(threading.Thread):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpusampler import ClassIndex, SamplerFactory
 from gpusampler.cpu import parallel
-from gpusampler.index import class_index
+from gpusampler.index import grouping as by_number
 
 LABELS = [2, 0, 1, 1, 0, 3, 1, 0, 3, 1, 1]
 GROUPED = [[1, 4, 7], [2, 3, 6, 9, 10], [0], [5, 8]]  # written down by hand
@@ -260,8 +260,8 @@ def test_an_index_on_the_gpu_holds_what_it_held_on_the_cpu():
 def test_grouping_for_a_device_equals_grouping_on_the_host(labels):
     """The way taken by labels on a GPU, run here on a CPU tensor."""
     found = torch.tensor(labels, dtype=torch.int16)
-    sizes, members = class_index._group_on_device(found, 5)
-    host_sizes, host_members = class_index._group_on_host(found, 5)
+    sizes, members = by_number._group_on_device(found, 5)
+    host_sizes, host_members = by_number._group_on_host(found, 5)
     assert sizes.tolist() == host_sizes.tolist()
     assert (members is None) == (host_members is None)
     assert members is None or torch.equal(members, host_members)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from gpusampler.cpu import parallel
+from gpusampler.cpu import library, parallel
 from gpusampler.index import counting_sort
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -36,12 +36,16 @@ def test_neither_pass_writes_outside_its_tables_whatever_it_reads(dtype, wide):
         labels = np.full(40, label, dtype)
         counts, around, whole = guarded(np.zeros(CLASSES, np.int64))
         seen = np.zeros(4, np.int64)
-        counting_sort._count(labels, 0, 40, counts, seen)
+        kind = labels.itemsize if labels.dtype.kind == "u" else -labels.itemsize
+        run_of = labels.ctypes.data, kind, 0, 40
+        library.opened().count_labels(*run_of, counts.ctypes.data, CLASSES, seen.ctypes.data)
         assert untouched(whole, around)
         assert (counts.sum(), seen[3]) == ((40, 0) if label == 0 else (0, 40))
         heads, around, whole = guarded(np.full(CLASSES, 30))  # room for 5 of the 40
         places, beside, held = guarded(np.zeros(35, wide))
-        counting_sort._place(labels, 0, 40, heads, places)
+        library.opened().place_labels(
+            *run_of, heads.ctypes.data, CLASSES, places.ctypes.data, len(places), places.itemsize
+        )
         assert untouched(whole, around) and untouched(held, beside)
         assert heads[0] == (35 if label == 0 else 30)
 
@@ -87,7 +91,7 @@ RACE = """
 import threading, time
 import numpy as np
 from gpusampler import ClassIndex
-from gpusampler.cpu import parallel
+from gpusampler.cpu import library, parallel
 parallel.threads_for = lambda work, least: 4
 ends, found = time.monotonic() + 4, {"refused": 0, "grouped": 0}
 over = threading.Event()

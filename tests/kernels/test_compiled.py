@@ -184,10 +184,10 @@ PK = pk_case([40, 33, 64] * 20, 16, 4, seed=3)
 MASK = "setp.lt.u32", "setp.le.u32"  # one lane too wide
 BARRIER = "bar.sync \t0;", ""
 FAULTS = {
-    "draw:draw_fixed, a mask": (FIXED, *MASK),
-    "draw:draw_fixed, a signed shift": (FIXED, "shr.u32", "shr.s32"),
-    "draw:draw_fixed, a barrier": (FIXED, *BARRIER),
-    "draw:draw_random, a mask": (replace(FIXED, kind="random"), *MASK),
+    "fixed:draw_fixed, a mask": (FIXED, *MASK),
+    "fixed:draw_fixed, a signed shift": (FIXED, "shr.u32", "shr.s32"),
+    "fixed:draw_fixed, a barrier": (FIXED, *BARRIER),
+    "random:draw_random, a mask": (replace(FIXED, kind="random"), *MASK),
     "stratified:draw_base, a mask": (STRATIFIED, *MASK),
     "stratified:draw_extra, a mask": (STRATIFIED, *MASK),
     "stratified:draw_base, a barrier": (STRATIFIED, *BARRIER),

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from gpusampler.bits.random_bits import MEMBER
-from gpusampler.cpu import compiler, library, twin
+from gpusampler.cpu import call as calls
+from gpusampler.cpu import compiler, library
 
 HERE = Path(__file__).parent
 STRICT = ("-Wall", "-Wextra", "-Werror")
@@ -85,7 +86,7 @@ def shipped(out: np.ndarray, points, n: int, a: int, b: int, keys: np.ndarray) -
 
 def draws(rows, blocks, members, seed, runs, total, listed=None, few=False) -> np.ndarray:
     """What runs ask for (row, to, todo, count, stride, label, ordinal), as lanes or as spans."""
-    request = twin.Prepared((), ()).call(np.empty((1, 1), np.int64), members, seed, 0, 1)
+    request = calls.Prepared((), ()).call(np.empty((1, 1), np.int64), members, seed, 0, 1)
     out = np.full(total, -1, np.int64 if members is None else members.dtype)
     runs = np.array([[int(x) % (1 << 64) for x in run] for run in runs], np.uint64)
     ordinals = None if listed is None else np.array(listed, np.uint64)

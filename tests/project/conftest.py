@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+collect_ignore = ["new_kind"]  # files for a copy of the package
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "gpusampler"
 # What each folder may import of the package, besides itself and the files that know none of them.
 # A file in a folder never imports one that imports it.
-BASE = {"checks", "exact"}
+BASE = {"checks", "exact", "frames"}
 RULES = {
     "bits": BASE,
     "plans": BASE | {"bits"},
@@ -100,6 +100,27 @@ def test_only_ops_imports_the_kernels_and_they_import_nothing_of_gpusampler():
     for path in (ROOT / "kernels").glob("*.py"):
         roots = {name.split(".")[0] for name in imported(path) if not name.startswith(".")}
         assert roots - set(sys.stdlib_module_names) <= {"torch", "triton"}, path
+
+
+def parameters(text: str) -> dict[str, int]:
+    """Of each function how many parameters it has without self and cls, those by keyword alone
+    aside where it constructs something or gives an option each."""
+    found = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            by_place = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+            options = 0 if node.name in ("__init__", "mix") else len(node.args.kwonlyargs)
+            found[node.name] = (
+                len([name for name in by_place if name not in ("self", "cls")]) + options
+            )
+    return found
+
+
+def test_no_function_of_the_host_has_over_eight_parameters():
+    files = PACKAGE.rglob("*.py")
+    most = {path.name: max(parameters(path.read_text()).values(), default=0) for path in files}
+    assert max(most.values()) <= 8, most
+    assert parameters("def f(self, a, b, /, c, *, d): ...") == {"f": 4}  # it counts
 
 
 def test_a_file_is_read_in_one_sitting():

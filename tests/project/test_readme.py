@@ -9,12 +9,12 @@ from pathlib import Path
 import fresh
 import pytest
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+IMPORTS = "import torch\nfrom gpusampler import ClassIndex, SamplerFactory\n"  # of blocks before
 BEFORE = """
 import torch
-from torch.utils.data import DataLoader, TensorDataset
-from gpusampler import ClassIndex, SamplerFactory
 labels = (torch.rand(10_000) ** 2 * 5).long()
 features = torch.randn(10_000, 2)
 """
@@ -28,7 +28,7 @@ def block_with(words: str) -> str:
 NAMED = {
     "first": BLOCKS[0],
     "uses": BEFORE + block_with("sampler.batch(10**12)").replace('"cuda"', '"cpu"'),
-    "corpora": BEFORE + block_with("ConcatDataset(corpora)"),
+    "corpora": IMPORTS + block_with("ConcatDataset(corpora)"),
 }
 
 
@@ -80,6 +80,15 @@ def test_the_training_script_goes_on_with_another_number_of_processes(tmp_path):
     ]
     assert places[0] == each[0] + each[1]
     assert places[1] == each[5]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "bench/RESULTS.md"])
+def test_each_path_that_a_page_names_is_there(page):
+    """From the root, or from the folder that the page speaks of."""
+    named = re.findall(r"`([\w./*]+/[\w.*]+\.\w+)`", (ROOT / page).read_text())
+    bases = (ROOT, ROOT / "tests", ROOT / "gpusampler")
+    assert named
+    assert [path for path in named if not any(any(base.glob(path)) for base in bases)] == []
 
 
 def test_no_figure_of_the_readme_is_left_to_fill_in():

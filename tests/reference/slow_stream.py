@@ -57,18 +57,20 @@ def by_decimals(values: Sequence[float]) -> Weights:
 
 
 @lru_cache(maxsize=2**16)
-def batch_of(kind: str, n_batches: int, batch_size: int, mixes: Mixes, g: int) -> list[int]:
+def batch_of(
+    kind: str, n_batches: int, batch_size: int, mixes: Mixes, g: int, unique: bool, order: str
+) -> list[int]:
     """Batch g by slot, of a run that had these mixes up to its epoch."""
     if kind == "pk":
-        return slow_kinds.pk_batch(MEMBERS, CLASSES, PER_CLASS, SEED, g)
+        return slow_kinds.pk_batch(MEMBERS, CLASSES, PER_CLASS, SEED, g, order=order)
     (begin, weights), number = mixes[-1], len(mixes) - 1
     if kind == "counter":
-        return slow.random_batch(MEMBERS, weights, batch_size, SEED, g)
+        return slow.random_batch(MEMBERS, weights, batch_size, SEED, g, order)
     if kind == "multinomial":
         classes = _drawn(weights, number, g - begin * n_batches, batch_size)
-        return slow.picked_batch(MEMBERS, classes, SEED, g)
-    epoch, b = divmod(g, n_batches)
-    return slow_kinds.segmented_batch(kind, MEMBERS, mixes, batch_size, n_batches, SEED, epoch, b)
+        return slow.picked_batch(MEMBERS, classes, SEED, g, order)
+    of_kind = kind, MEMBERS, mixes, batch_size, n_batches, SEED
+    return slow_kinds.segmented_batch(*of_kind, *divmod(g, n_batches), unique, order)
 
 
 def _drawn(weights: Weights, number: int, r: int, batch_size: int) -> list[int]:
@@ -112,13 +114,16 @@ class Timeline:
     since: int = 0
     oldest: int = 0
     by_hand: bool = False  # someone changed the mix
+    unique: bool = False
+    order: str = "shuffle"
 
     def until(self, epoch: int) -> Mixes:
         return followed(self.mixes, self.curve, self.since, epoch)
 
     def batch(self, g: int) -> list[int]:
         mixes = self.until(g // self.n_batches)
-        return batch_of(self.kind, self.n_batches, self.batch_size, mixes, g)
+        options = self.unique, self.order
+        return batch_of(self.kind, self.n_batches, self.batch_size, mixes, g, *options)
 
     def known_from(self, epoch: int) -> int:
         """The epoch from which on the mix of this one is known, if no earlier is asked for.

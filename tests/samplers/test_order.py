@@ -11,7 +11,7 @@ from cases import KINDS, Case, classes_of, cpu
 from cases.at_random import first_batch, random_case
 
 from gpusampler import ClassIndex, SamplerFactory
-from gpusampler.cpu import twin as cpu_order
+from gpusampler.cpu import order as cpu_order
 from gpusampler.ops import class_order
 from gpusampler.plans.order_guide import class_guide
 

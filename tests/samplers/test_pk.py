@@ -1,4 +1,4 @@
-"""Kind pk: all implementations give the same indices, and the sampler keeps its guarantees."""
+"""Kind pk: each batch, turns of classes and members, slots, ranks and states."""
 
 from collections import Counter
 

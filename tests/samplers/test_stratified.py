@@ -1,5 +1,4 @@
-"""Stratified batches: the kernels, the CPU twin and the slow reference give the same indices, and
-guarantees 1 to 3 hold: counts, coverage, purity."""
+"""Stratified batches: counts in each batch and over any run, coverage, purity, states."""
 
 import pickle
 import random

@@ -1,7 +1,7 @@
 """Frames: whose code asks, where no argument tells it.
 
 Gives the frame of the code that called into this package, the module that a frame's code is of, and
-what a function there holds under a name.
+what a function there holds under a name; and warns at the line that asked.
 Whoever asks looks at the module first: before Python 3.13, to read what a frame holds keeps all of
 it alive for as long as the frame runs. Nothing here raises, whatever the code that asks is run as.
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Collection
 from types import FrameType
 from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
+LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful_dataloader"
 
 
 def asking() -> FrameType | None:
@@ -23,6 +25,15 @@ def asking() -> FrameType | None:
     while frame is not None and module(frame).partition(".")[0] == PACKAGE:
         frame = frame.f_back
     return frame
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called into this package, or over whose DataLoader it iterates,
+    however deep in the package the reason is found."""
+    asks, level, frame = behind(asking(), LOADERS), 1, sys._getframe()
+    while frame is not asks and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def module(frame: FrameType | None) -> str:
