@@ -25,10 +25,15 @@ typedef struct {
     u32 k0, k1;
 } Key;
 
+#ifndef UNROLLED
+#define UNROLLED  // how a file has the rounds of Philox
+#endif
+
 // Philox in 64-bit lanes whose high halves may hold anything: a 32 x 32 -> 64 bit multiply does not
 // read them, so nothing is masked or packed between rounds. MULTIPLY is that multiply, of a T.
 #define PHILOX(T, MULTIPLY, c0, c1, c2, c3, seed)                                                 \
     u32 k0 = (u32)(seed), k1 = (u32)((seed) >> 32);                                               \
+    UNROLLED                                                                                      \
     for (int round = 0; round < 10; round++) {                                                    \
         T p = MULTIPLY(c0, PHILOX_M0), q = MULTIPLY(c2, PHILOX_M1);                               \
         c0 = (q >> 32) ^ c1 ^ k0;                                                                 \

@@ -6,6 +6,9 @@
 //
 // Slot s of batch g has the 128 bits of Philox(seed; g, s, PICK): 64 draw the class, the last with
 // cuts[row] <= bits, and 64 the member, (bits * n) >> 64.
+#if defined(__clang__)  // else a round waits for its keys; elsewhere registers run out
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#endif
 #include "bits.h"
 #include "fetch.h"
 #include "room.h"
