@@ -32,6 +32,9 @@ typedef struct {
     i64 numbers[MOST_NUMBERS];
 } Call;
 
+// In a loop over e whose stores lie apart: one by one they take a tenth less time than in vectors.
+#define ONE_BY_ONE(e) __asm__("" : "+r"(e))
+
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else

@@ -46,9 +46,18 @@ static inline void fetch_apart(const Call *call, void *drawn, const u32 *to, con
     i32 *to_narrow = drawn;
     ask_ahead(call, places, m);
     if (call->width == 4)
-        for (i64 e = 0; e < m; e++) to_narrow[to[e]] = narrow[places[e]];
+        for (i64 e = 0; e < m; e++) {
+            ONE_BY_ONE(e);
+            to_narrow[to[e]] = narrow[places[e]];
+        }
     else if (call->width == 8)
-        for (i64 e = 0; e < m; e++) to_wide[to[e]] = wide[places[e]];
+        for (i64 e = 0; e < m; e++) {
+            ONE_BY_ONE(e);
+            to_wide[to[e]] = wide[places[e]];
+        }
     else
-        for (i64 e = 0; e < m; e++) to_wide[to[e]] = (i64)places[e];
+        for (i64 e = 0; e < m; e++) {
+            ONE_BY_ONE(e);
+            to_wide[to[e]] = (i64)places[e];
+        }
 }

@@ -17,8 +17,14 @@ void scatter(const Call *call, i64 t, const void *drawn, const u32 *source, Slot
         i64 m = least(CHUNK, size - r);
         permute_run(room->slots, (u32)r, m, p, &room->halves);
         if (narrow)
-            for (i64 e = 0; e < m; e++) out[room->slots[e]] = drawn4[source[r + e]];
+            for (i64 e = 0; e < m; e++) {
+                ONE_BY_ONE(e);
+                out[room->slots[e]] = drawn4[source[r + e]];
+            }
         else
-            for (i64 e = 0; e < m; e++) out[room->slots[e]] = drawn8[source[r + e]];
+            for (i64 e = 0; e < m; e++) {
+                ONE_BY_ONE(e);
+                out[room->slots[e]] = drawn8[source[r + e]];
+            }
     }
 }
