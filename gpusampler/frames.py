@@ -17,6 +17,8 @@ from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
 LOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful_dataloader"
+# around each constructor, while it notes what samplers are made of
+LIGHTNING = "lightning.fabric.utilities.data", "lightning_fabric.utilities.data"
 
 
 def asking() -> FrameType | None:
@@ -30,10 +32,14 @@ def asking() -> FrameType | None:
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called into this package, or over whose DataLoader it iterates,
     however deep in the package the reason is found."""
-    asks, level, frame = behind(asking(), LOADERS), 1, sys._getframe()
-    while frame is not asks and frame.f_back is not None:
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and _is_for_others(module(frame)):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def _is_for_others(name: str) -> bool:
+    return name.partition(".")[0] == PACKAGE or name in LOADERS or name in LIGHTNING
 
 
 def module(frame: FrameType | None) -> str:

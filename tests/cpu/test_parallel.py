@@ -20,6 +20,7 @@ import numpy as np, torch
 import gpusampler as gs
 from gpusampler.cpu import parallel
 parallel.threads_for = lambda work, least: 8
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 random.seed(SEED)
 interrupted = 0
 

@@ -3,7 +3,7 @@
 import warnings
 
 import pytest
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from gpusampler import ClassIndex, SamplerFactory, UnevenShareWarning, WeightedFixedBatchSampler
 
@@ -47,8 +47,13 @@ ASKED = {
 }
 
 
+@pytest.mark.parametrize("noted", [False, True], ids=["", "Lightning notes constructors"])
 @pytest.mark.parametrize("asked", ASKED)
-def test_a_warning_names_the_line_that_asked(asked):
+def test_a_warning_names_the_line_that_asked(asked, noted):
+    if noted:
+        utilities = pytest.importorskip("lightning.fabric.utilities.data")
+        with utilities._replace_dunder_methods(BatchSampler):
+            return test_a_warning_names_the_line_that_asked(asked, False)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         ASKED[asked]()
